@@ -1,0 +1,100 @@
+# attnd - one Makefile, configurations in separate build folders. `make help` lists the targets.
+# SPDX-License-Identifier: Apache-2.0
+
+config ?= release
+B ?= build/$(config)
+
+CC ?= cc
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wpointer-arith -Wwrite-strings
+ifdef CI
+WARN += -Werror
+endif
+OPT.release := -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
+OPT.debug := -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off -DATTN_DEBUG
+OPT.asan := $(OPT.debug) -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT.tsan := $(OPT.debug) -fsanitize=thread
+OPT.fuzz := $(OPT.debug) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+OPT.coverage := -O0 --coverage
+ifeq ($(config),fuzz)
+CC := clang
+endif
+
+# POSIX and a few Linux calls (affinity, eventfd) are used on purpose; the language itself is C17.
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -pthread -fvisibility=hidden $(WARN) $(OPT.$(config)) $(CFLAGS)
+LIBS := -lmicrohttpd -lcurl -ljansson -lutf8proc -lblis -lm -pthread
+
+CORE_SRC := $(sort $(wildcard core/*/*.c)) $(sort $(wildcard core/builtin/*.S))
+API_SRC := $(sort $(wildcard api/*.c)) $(sort $(wildcard api/*.S))
+SRV_SRC := $(sort $(filter-out server/main.c,$(wildcard server/*.c)))
+TEST_SRC := $(sort $(wildcard tests/unit/test_*.c))
+OOM_SRC := $(sort $(wildcard tests/oom/*.c))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
+
+objects = $(patsubst %.S,$(B)/%.o,$(patsubst %.c,$(B)/%.o,$(1)))
+CORE := $(call objects,$(CORE_SRC))
+API := $(call objects,$(API_SRC))
+SRV := $(call objects,$(SRV_SRC))
+MAIN := $(B)/server/main.o
+UNIT := $(patsubst %.c,$(B)/%,$(TEST_SRC))
+OOM := $(patsubst %.c,$(B)/%,$(OOM_SRC))
+FUZZ := $(patsubst %.c,$(B)/%,$(FUZZ_SRC))
+BENCH := $(patsubst %.c,$(B)/%,$(BENCH_SRC))
+LIB := $(B)/libattn_server.a $(B)/libattn_api.a $(B)/libattn_core.a
+
+## all: build/release/attnd (the default)
+all: $(B)/attnd
+
+$(B)/attnd: $(MAIN) $(LIB)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The layers, by include path: core sees itself, api sees core's public headers, server sees api and them.
+$(CORE): INC := -Icore -Icore/public
+$(API): INC := -Iapi -Icore/public
+$(SRV) $(MAIN): INC := -Iserver -Iapi -Icore/public
+TEST_INC := -Itests -Itests/unit -Iserver -Iapi -Icore -Icore/public
+
+# Kernels of one instruction set each; the table is chosen at start.
+$(B)/core/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt
+$(B)/core/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512vbmi2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt
+
+$(B)/libattn_core.a: $(CORE)
+$(B)/libattn_api.a: $(API)
+$(B)/libattn_server.a: $(SRV)
+$(B)/%.a:
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ISA) $(INC) -MMD -MP -c $< -o $@
+$(B)/%.o: %.S Makefile
+	@mkdir -p $(@D)
+	$(CC) -MMD -MP -c $< -o $@
+
+# .incbin is not seen by -MMD.
+$(B)/core/builtin/builtin.o: $(wildcard core/builtin/*/*)
+$(B)/api/openapi.o: $(wildcard api/openapi.*)
+
+$(B)/tests/unit/%: tests/unit/%.c $(LIB) $(wildcard tests/unit/*.h) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) -lcheck -lsubunit -lrt $(LIBS)
+$(B)/tests/oom/%: tests/oom/%.c $(LIB) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) -lcheck -lsubunit -lrt $(LIBS)
+$(B)/tests/bench/%: tests/bench/%.c $(LIB) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LIBS)
+
+units: $(UNIT)
+
+clean:
+	rm -rf build
+
+## help: this list
+help:
+	@sed -n 's/^## //p' Makefile
+
+.PHONY: all units clean help
+.SECONDARY:
+-include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d)

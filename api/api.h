@@ -1,0 +1,126 @@
+/* api.h - the wire contract as functions from request to reply. No sockets, no threads of its own, no time but for measuring.
+ *
+ * The model of use. The server makes one api_service at start. For each request it fills an api_request from the headers and asks api_check (cheap, no body
+ * needed): a problem is answered at once. A route of kind API_WORK is then given its whole body and run by api_handle on a worker thread; API_INLINE ones
+ * are run by api_handle on the spot, they never compute. What api_handle has to say goes into an api_reply: status and headers once, then blocks of bytes. Tests
+ * implement api_reply with a buffer; the server with a bounded pipe.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef API_H
+#define API_H
+
+#include "attn.h"
+#include "problem.h"
+
+typedef struct api_limits {
+    uint64_t max_body_bytes;
+    size_t max_tokens; /* each input's */
+    size_t max_batch;
+    uint64_t max_response_bytes;
+    uint64_t max_memory_bytes; /* all requests together, beside the models */
+} api_limits;
+
+typedef struct api_model {
+    const char *name;
+    const attn_model *model;
+} api_model;
+
+typedef struct api_service {
+    attn_runtime *runtime;
+    const api_model *models; /* the first is the default */
+    size_t num_models;
+    api_limits limits;
+    const char *version; /* "0.1.0" */
+} api_service;
+
+typedef struct api_request {
+    const char *method;
+    const char *path;             /* percent-decoded, without the query */
+    const char *query;            /* behind '?', as sent; NULL: none */
+    const char *accept;           /* header values, NULL when absent */
+    const char *content_type;
+    const char *content_encoding;
+    bool has_content_length;
+    uint64_t content_length;
+    const char *request_id;
+    const char *body; /* complete, for api_handle; NULL when empty */
+    size_t body_length;
+} api_request;
+
+typedef enum api_route_kind {
+    API_INLINE, /* answered from memory: models, openapi */
+    API_WORK,   /* needs its body and a worker */
+    API_HEALTH, /* the server's own: /healthz, /readyz, /metrics */
+    API_READY,
+    API_METRICS
+} api_route_kind;
+
+typedef struct api_route {
+    const char *method; /* GET routes answer HEAD too */
+    const char *path;   /* "/v1/models/{name}" */
+    api_route_kind kind;
+} api_route;
+
+/* All routes, NULL path at the end. */
+const api_route *api_routes(void);
+
+/* All that the head of a request tells: route (404), method (405, problem.allow), query parameters (400), Accept (406), Content-Type and Content-Encoding (415),
+ * Content-Length against the limit (413), in this order. True: *route is set. OPTIONS is the server's matter (CORS); for it call api_allow. */
+bool api_check(const api_service *, const api_request *, const api_route **route, api_problem *);
+/* The methods a path has, for Allow: "GET, HEAD, OPTIONS"; NULL: no such path. Static. */
+const char *api_allow(const char *path);
+
+/* ---- replies ------------------------------------------------------------------------------------------------------------ */
+
+enum { API_BLOCK_BYTES = 64 * 1024 + 1024 }; /* 4096 numbers of 16 bytes, and brackets */
+
+typedef struct api_block {
+    struct api_block *next; /* the owner's */
+    size_t used;
+    char data[API_BLOCK_BYTES];
+} api_block;
+
+typedef struct api_head {
+    int status;
+    const char *content_type;
+    bool has_length;
+    uint64_t length; /* of the body */
+    const char *allow; /* 405 */
+    bool retry; /* Retry-After: the server says how long */
+} api_head;
+
+typedef enum api_stage { API_STAGE_TOKENIZE, API_STAGE_COMPUTE, API_STAGE_ENCODE, API_STAGE_COUNT } api_stage;
+
+typedef struct api_reply {
+    void *ctx;
+    /* Once, before the first give. */
+    attn_status (*start)(void *ctx, const api_head *);
+    /* An empty block to fill, from any thread; NULL: no memory. */
+    api_block *(*take)(void *ctx);
+    /* The next block of the body, taken over whatever comes back. Waits while the client is slow; ATTN_E_CANCELLED when it is gone or time is up. */
+    attn_status (*give)(void *ctx, api_block *);
+    /* A taken block that is not needed. */
+    void (*drop)(void *ctx, api_block *);
+    /* Reserves memory for this request, on top of what it has, before it is taken; waits for others to finish. ATTN_E_LIMIT when it can never be had (limits are
+     * the caller's to name), ATTN_E_CANCELLED. Released by the server when the request ends. */
+    attn_status (*reserve)(void *ctx, uint64_t bytes);
+    /* Adds to the time this stage took. */
+    void (*stage)(void *ctx, api_stage, uint64_t ns);
+} api_reply;
+
+/* What a worker lends to a request. */
+typedef struct api_worker {
+    attn_arena *arena; /* reset by the server afterwards */
+    attn_cancel *cancel;
+} api_worker;
+
+/* Runs a checked request and sends its answer, a problem's included: *outcome says what it was (API_OK, or the code). Returns ATTN_OK when the answer is complete; another
+ * status when it broke off after it began (the server then ends the connection so that the client sees it), `err` saying why. */
+ATTN_MUST_CHECK attn_status api_handle(const api_service *, const api_request *, const api_route *, api_worker *, api_reply *, api_code *outcome, attn_error *err);
+
+/* Sends a problem as the whole answer. */
+ATTN_MUST_CHECK attn_status api_send_problem(const api_problem *, const char *request_id, api_reply *);
+
+/* Model names: letters, digits, '.', '_', '-', '/' inside; checked where models are configured. */
+bool api_model_name_is_valid(const char *name);
+
+#endif

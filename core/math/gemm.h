@@ -1,0 +1,56 @@
+/* gemm.h - matrix products on packed panels: y = x @ w^T, the shape that every linear layer, q.k and a.v has.
+ *
+ * One operand, the "weights" w [n, k], is packed into panels of MR rows, all of k one after another, KC at a time; the micro-kernel reads a
+ * panel and NR rows of x, packed likewise, and gives an MR x NR tile of y. The micro-kernels are BLIS's own, called through its context, or a
+ * plain C one ("ref"); gemm.c is the only file that includes blis.h. Model weights are packed once, at load.
+ *
+ * k is cut at the same places for any m, any n and any number of threads, so an element of y depends on its row of x and of w alone:
+ * bits do not change with batching or threads.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_GEMM_H
+#define ATTN_GEMM_H
+
+#include "attn_base.h"
+#include "attn_runtime.h"
+#include "math/kernels.h"
+
+typedef struct attn_gemm attn_gemm; /* a micro-kernel and its panel sizes */
+
+/* The micro-kernels that go with a table: "ref" the plain one; "avx2" BLIS haswell 6x16; "avx512" BLIS skx 32x12, or haswell 6x16 where the CPU
+ * splits 512-bit operations (Zen 4). Sets BLIS up on the first call. NULL: BLIS does not have it. Lives as long as the process. */
+const attn_gemm *attn_gemm_find(const attn_kernels *);
+const char *attn_gemm_name(const attn_gemm *); /* "blis skx 32x12" */
+void attn_gemm_tile(const attn_gemm *, size_t *mr, size_t *nr); /* rows of w and rows of x in one tile */
+
+/* w packed. `data` is 64-byte aligned, owned by whoever packed it. */
+typedef struct attn_panels {
+    const float *data;
+    size_t n, k;
+} attn_panels;
+
+/* Bytes of the panels of [n, k]; 0 when it does not fit size_t. */
+size_t attn_gemm_panel_bytes(const attn_gemm *, size_t n, size_t k);
+/* Packs w, element (row, col) at w[row * row_stride + col * col_stride], into dst (64-byte aligned, attn_gemm_panel_bytes). The last panel is filled with zeros.
+ * A packed matrix may be extended row panel by row panel: rows [row0, row0 + rows) go to their place; row0 is a multiple of MR. */
+void attn_gemm_pack(const attn_gemm *, float *dst, const float *w, size_t n, size_t k, ptrdiff_t row_stride, ptrdiff_t col_stride);
+
+/* Bytes of scratch for packing the x side of one product with m rows and this k. */
+size_t attn_gemm_scratch_bytes(const attn_gemm *, size_t m, size_t k);
+
+/* y[i][j] = alpha * sum_l x[i][l] * w[j][l] for i in [0, m), j in [j0, j1), on the calling thread. y row-major with row stride ldy, column j at y[i * ldy + j].
+ * j0 is a multiple of MR (attn_gemm_tile); j1 is too, or is n. x rows have stride ldx, columns contiguous. scratch: 64-byte aligned, attn_gemm_scratch_bytes(m, k).
+ * ATTN_E_INTERNAL when the sizes do not agree or do not fit BLIS's integers; BLIS itself would abort. m = 0 is fine. */
+ATTN_MUST_CHECK attn_status attn_gemm_rows(const attn_gemm *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, size_t j0, size_t j1,
+                                           float alpha, float *scratch);
+
+/* A whole linear layer on the runtime's threads: y [m, n] = act(x [m, k] @ w^T + bias). bias [n] or NULL. Scratch from the arena, given back.
+ * y must not overlap x. */
+ATTN_MUST_CHECK attn_status attn_linear(attn_runtime *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, const float *bias,
+                                        attn_activation, attn_arena *, attn_error *);
+size_t attn_linear_bytes(const attn_runtime *, size_t m, size_t k); /* of arena, at most */
+
+/* The parts of a runtime that core itself uses. */
+const attn_kernels *attn_runtime_table(const attn_runtime *);
+const attn_gemm *attn_runtime_gemm(const attn_runtime *);
+
+#endif

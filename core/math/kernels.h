@@ -1,0 +1,53 @@
+/* kernels.h - the inner loops, one table for each instruction set. `ref` says what each means; the others are held against it.
+ *
+ * Every table sums in an order fixed by the sizes alone. The bits of one table are the same for any number of threads; two tables
+ * agree within the bounds stated at each entry (tests/unit/test_kernels.c holds them against float64).
+ * Bounds are in units of float32 rounding, u = 2^-24, unless they say otherwise.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_KERNELS_H
+#define ATTN_KERNELS_H
+
+#include "attn_base.h"
+
+typedef enum attn_activation {
+    ATTN_ACT_NONE,
+    ATTN_ACT_GELU,      /* x/2 (1 + erf(x / sqrt 2)); Hendrycks & Gimpel 2016 */
+    ATTN_ACT_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); "gelu_new", "gelu_pytorch_tanh" */
+    ATTN_ACT_RELU,
+    ATTN_ACT_SILU /* x / (1 + exp(-x)); also "swish" */
+} attn_activation;
+
+typedef struct attn_kernels {
+    const char *name; /* "ref", "avx2", "avx512" */
+
+    /* In place: x[i] = exp(x[i] - max) / sum; -INFINITY gives exactly 0; nothing but -INFINITY gives all 0.
+     * Returns false, x undefined, when x holds NaN or +INFINITY. Relative error of each weight at most 1e-6. n >= 1. */
+    bool (*softmax_row)(float *x, size_t n);
+    /* y = exp(x), relative error at most 4 u, for x in [-87, 88]; 0 below, +INFINITY above 88.8. */
+    void (*exp_row)(float *y, const float *x, size_t n);
+    /* In place: x = cap * tanh(x / cap); absolute error at most 1e-6 * cap. */
+    void (*softcap_row)(float *x, size_t n, float cap);
+    /* y = act(y + bias); bias may be NULL. Absolute error of each activation at most 1e-6 * max(1, |x|). */
+    void (*bias_act_row)(float *y, const float *bias, size_t n, attn_activation act);
+    /* y = (z - mean z) / sqrt(var z + eps) * gain + shift, z = x + bias + residual; bias and residual may each be NULL. var as 1/n. y may be x or residual. */
+    void (*layer_norm_row)(float *y, const float *x, const float *bias, const float *residual, const float *gain, const float *shift, size_t n, float eps);
+    /* y += x */
+    void (*add_row)(float *y, const float *x, size_t n);
+    /* The sum of 0 * x: 0 when all are finite, NaN otherwise. For overflow checks. */
+    bool (*all_finite)(const float *x, size_t n);
+
+    /* Numbers (attn_number.h has the meaning). */
+    size_t (*write_shortest)(char *dst, const float *x, size_t n);
+    size_t (*write_decimals)(char *dst, const float *x, size_t n, int decimals);
+    void (*to_half)(uint16_t *dst, const float *x, size_t n);
+    void (*from_half)(float *dst, const uint16_t *x, size_t n);
+    void (*from_bfloat16)(float *dst, const uint16_t *x, size_t n);
+    size_t (*base64_encode)(char *dst, const uint8_t *bytes, size_t n);
+} attn_kernels;
+
+/* Tables this build has and this CPU can run, best first, NULL-terminated; "ref" is always there, last. */
+const attn_kernels *const *attn_kernels_all(void);
+/* The table of that name, or the best for "auto" or NULL; NULL when this CPU cannot run it (or nobody knows it). */
+const attn_kernels *attn_kernels_find(const char *name);
+
+#endif

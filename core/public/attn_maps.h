@@ -1,0 +1,97 @@
+/* attn_maps.h - what an attention computation gives, and how it is handed over: outputs, the sink, the price, selections, reductions.
+ *
+ * A run computes layer by layer. As soon as a layer's tensors exist they go to a sink, as views into the run's own memory, valid only
+ * during that call. Whoever wants to keep something copies it; whoever writes bytes to a slow client holds the run up, which is the
+ * back-pressure. Nothing that was not asked for is kept, and nothing behind the last layer asked for is computed.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_MAPS_H
+#define ATTN_MAPS_H
+
+#include "attn_runtime.h"
+
+/* In the order in which they stand in an answer. */
+typedef enum attn_output {
+    ATTN_ATTENTIONS,  /* [H, T_q, T_k] after the softmax; hidden keys exactly 0; a row without any key all 0 */
+    ATTN_SCORES,      /* [H, T_q, T_k] what enters the softmax: scaled, softcapped, biased, masked; masked is -INFINITY */
+    ATTN_RAW_SCORES,  /* [H, T_q, T_k] scale * q.k and nothing else */
+    ATTN_CONTEXT,     /* [H, T_q, d_v] weights times values, before the output projection */
+    ATTN_QUERY,       /* [H, T_q, d] as used in the product (rotated), not scaled */
+    ATTN_KEY,         /* [H, T_k, d] likewise, key/value heads repeated to H */
+    ATTN_VALUE,       /* [H, T_k, d_v] */
+    ATTN_ATTN_OUTPUT, /* [T_q, D] after the output projection, bias included; without one the heads side by side. No head axis */
+    ATTN_OUTPUT_COUNT
+} attn_output;
+
+typedef uint32_t attn_outputs; /* a set: bit o is output o */
+#define ATTN_BIT(o) (1u << (o))
+/* The outputs whose rows are queries and whose columns are keys. */
+#define ATTN_MAP_OUTPUTS (ATTN_BIT(ATTN_ATTENTIONS) | ATTN_BIT(ATTN_SCORES) | ATTN_BIT(ATTN_RAW_SCORES))
+
+const char *attn_output_name(attn_output); /* "attentions", ... as in the wire contract */
+bool attn_output_is_map(attn_output);
+
+/* What a run keeps. Lists are borrowed; original indices, already resolved and in range, in the order asked, repeats allowed.
+ * NULL stands for all. Queries and keys are cut later (attn_select_layer): a softmax needs whole rows. */
+typedef struct attn_keep {
+    attn_outputs outputs;
+    const int32_t *layers;
+    size_t num_layers;
+    const int32_t *heads;
+    size_t num_heads;
+} attn_keep;
+
+/* One output of one layer: `heads` matrices [rows, cols], matrix i at head[i], row r at head[i] + r * row_stride, columns contiguous.
+ * Heads in the order asked for. Outputs without a head axis have heads = 1. Not asked for: head == NULL. */
+typedef struct attn_view {
+    const float *const *head;
+    size_t heads, rows, cols;
+    ptrdiff_t row_stride;
+} attn_view;
+
+typedef struct attn_layer {
+    size_t layer; /* original number */
+    attn_view views[ATTN_OUTPUT_COUNT];
+} attn_layer;
+
+typedef struct attn_sink {
+    void *ctx;
+    /* Called on the thread that runs, once for each distinct layer of keep, in computed order. An error ends the run and is returned by it. */
+    attn_status (*layer)(void *ctx, const attn_layer *, attn_error *);
+} attn_sink;
+
+/* What a run will cost, known from lengths alone. Estimates of bytes are upper bounds, tested against what is really taken. */
+typedef struct attn_price {
+    uint64_t flops; /* multiply and add counted as two; softmax and activations left out */
+    uint64_t bytes; /* working memory of the run beside the model and the input */
+} attn_price;
+
+/* ---- selections and reductions ------------------------------------------------------------------------------------------ */
+
+typedef enum attn_reduce { ATTN_REDUCE_NONE, ATTN_REDUCE_MEAN, ATTN_REDUCE_MAX } attn_reduce;
+
+typedef struct attn_selection {
+    const int32_t *queries; /* original indices, in range; NULL: all */
+    size_t num_queries;
+    const int32_t *keys;
+    size_t num_keys;
+    attn_reduce reduce_heads; /* of the maps only */
+} attn_selection;
+
+/* Cuts the query axis of every view that has one, the key axis of every view that has one (maps: columns; key and value: rows), then
+ * reduces maps over heads (heads becomes 1). Nothing is renormalised. In scores a -INFINITY among the heads makes the mean -INFINITY.
+ * Views that need no change are passed on as they are; others live in the arena. Runs on the runtime's threads. */
+ATTN_MUST_CHECK attn_status attn_select_layer(attn_runtime *, const attn_selection *, const attn_layer *in, attn_layer *out, attn_arena *, attn_error *);
+/* Bytes attn_select_layer takes at most, for a layer of H' kept heads and these sizes. */
+uint64_t attn_select_bytes(const attn_selection *, attn_outputs, size_t heads, size_t T_q, size_t T_k, size_t d, size_t d_v, size_t D);
+
+/* Folds `view` (one layer's) into acc [heads, rows, cols]: the first call stores, later ones add or take the maximum; after the last,
+ * attn_reduce_finish divides a mean by `layers`. -INFINITY is kept as above. */
+void attn_reduce_layer(attn_reduce, float *acc, const attn_view *, bool first);
+void attn_reduce_finish(attn_reduce, float *acc, size_t n, size_t layers);
+
+/* The k largest of row[0..n), taken among `keys` (num_keys of them, repeats count once; NULL: all of the row): their original indices and
+ * values, largest first, ties by lower index. Writes min(k, distinct candidates) of each and returns that number. *dropped is the row's whole
+ * sum less the values given, summed in double, and not below 0. `scratch` is n bytes, used for repeats; NULL when keys is NULL. */
+size_t attn_top_k(const float *row, size_t n, const int32_t *keys, size_t num_keys, size_t k, int32_t *indices, float *values, float *dropped, uint8_t *scratch);
+
+#endif

@@ -1,0 +1,166 @@
+/* select.c - a layer cut down to the queries, keys and heads that were asked for.
+ *
+ * Every view is a list of matrices. A cut of rows costs nothing but a copy of what is kept; a view that needs no change is handed on untouched, so the common
+ * answer (everything) is never copied. Order and repeats are as asked. Reduction over heads comes after the cut, which gives the same numbers
+ * for less work.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "attn_maps.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Which lists cut an output's rows and columns. */
+typedef struct cut {
+    const int32_t *rows, *cols;
+    size_t num_rows, num_cols;
+} cut;
+
+static cut cut_of(const attn_selection *sel, attn_output o)
+{
+    cut c = { 0 };
+    if (o == ATTN_KEY || o == ATTN_VALUE) {
+        c.rows = sel->keys;
+        c.num_rows = sel->num_keys;
+        return c;
+    }
+    c.rows = sel->queries;
+    c.num_rows = sel->num_queries;
+    if (attn_output_is_map(o)) {
+        c.cols = sel->keys;
+        c.num_cols = sel->num_keys;
+    }
+    return c;
+}
+
+/* One output's work: head h, row r of the result from in's. */
+typedef struct job {
+    attn_view in;
+    cut cut;
+    attn_reduce reduce;
+    float *data; /* [heads, rows, cols], or [rows, cols] when reduced */
+    size_t rows, cols;
+} job;
+
+static const float *source_row(const job *j, size_t head, size_t r)
+{
+    size_t row = j->cut.rows ? (size_t)j->cut.rows[r] : r;
+    return j->in.head[head] + (ptrdiff_t)row * j->in.row_stride;
+}
+
+static void copy_row(const job *j, float *dst, const float *src)
+{
+    if (!j->cut.cols)
+        memcpy(dst, src, j->cols * sizeof *dst);
+    else
+        for (size_t c = 0; c < j->cols; c++)
+            dst[c] = src[j->cut.cols[c]];
+}
+
+/* acc = acc (+ or max) src; the heads' order is the order asked, so the sum is always the same. */
+static void fold_row(const job *j, float *acc, const float *src)
+{
+    for (size_t c = 0; c < j->cols; c++) {
+        float v = src[j->cut.cols ? (size_t)j->cut.cols[c] : c];
+        acc[c] = j->reduce == ATTN_REDUCE_MEAN ? acc[c] + v : fmaxf(acc[c], v);
+    }
+}
+
+static void reduce_row(void *ctx, size_t r, int slot)
+{
+    (void)slot;
+    const job *j = ctx;
+    float *acc = j->data + r * j->cols;
+    copy_row(j, acc, source_row(j, 0, r));
+    for (size_t h = 1; h < j->in.heads; h++)
+        fold_row(j, acc, source_row(j, h, r));
+    if (j->reduce == ATTN_REDUCE_MEAN)
+        for (size_t c = 0; c < j->cols; c++)
+            acc[c] /= (float)j->in.heads;
+}
+
+static void gather_head(void *ctx, size_t head, int slot)
+{
+    (void)slot;
+    const job *j = ctx;
+    for (size_t r = 0; r < j->rows; r++)
+        copy_row(j, j->data + (head * j->rows + r) * j->cols, source_row(j, head, r));
+}
+
+static bool untouched(const job *j)
+{
+    return !j->cut.rows && !j->cut.cols && j->reduce == ATTN_REDUCE_NONE;
+}
+
+static job plan_job(const attn_selection *sel, attn_output o, const attn_view *in)
+{
+    cut c = cut_of(sel, o);
+    return (job){
+        .in = *in,
+        .cut = c,
+        .reduce = attn_output_is_map(o) ? sel->reduce_heads : ATTN_REDUCE_NONE,
+        .rows = c.rows ? c.num_rows : in->rows,
+        .cols = c.cols ? c.num_cols : in->cols,
+    };
+}
+
+static attn_status run_job(attn_runtime *rt, job *j, attn_view *out, attn_arena *arena, attn_error *err)
+{
+    size_t heads = j->reduce == ATTN_REDUCE_NONE ? j->in.heads : 1, matrix, count;
+    if (!attn_mul(j->rows, j->cols, &matrix) || !attn_mul(matrix, heads, &count))
+        return attn_fail_memory(err);
+    const float **head = attn_arena_take(arena, heads, sizeof *head);
+    j->data = attn_arena_take(arena, count, sizeof *j->data);
+    if (!head || !j->data)
+        return attn_fail_memory(err);
+    for (size_t h = 0; h < heads; h++)
+        head[h] = j->data + h * matrix;
+    if (j->reduce == ATTN_REDUCE_NONE)
+        attn_parallel(rt, heads, gather_head, j);
+    else
+        attn_parallel(rt, j->rows, reduce_row, j);
+    *out = (attn_view){ .head = head, .heads = heads, .rows = j->rows, .cols = j->cols, .row_stride = (ptrdiff_t)j->cols };
+    return ATTN_OK;
+}
+
+attn_status attn_select_layer(attn_runtime *rt, const attn_selection *sel, const attn_layer *in, attn_layer *out, attn_arena *arena, attn_error *err)
+{
+    attn_status st = ATTN_OK;
+    *out = *in;
+    for (int o = 0; o < ATTN_OUTPUT_COUNT && st == ATTN_OK; o++) {
+        if (!in->views[o].head)
+            continue;
+        job j = plan_job(sel, (attn_output)o, &in->views[o]);
+        if (!untouched(&j))
+            st = run_job(rt, &j, &out->views[o], arena, err);
+    }
+    return st;
+}
+
+/* rows and columns of an output before any cut. */
+static void full_size(attn_output o, const size_t *T, const size_t *widths, size_t *rows, size_t *cols)
+{
+    *rows = o == ATTN_KEY || o == ATTN_VALUE ? T[1] : T[0];
+    if (attn_output_is_map(o))
+        *cols = T[1];
+    else if (o == ATTN_ATTN_OUTPUT)
+        *cols = widths[2];
+    else
+        *cols = o == ATTN_QUERY || o == ATTN_KEY ? widths[0] : widths[1];
+}
+
+uint64_t attn_select_bytes(const attn_selection *sel, attn_outputs outputs, size_t heads, size_t T_q, size_t T_k, size_t d, size_t d_v, size_t D)
+{
+    uint64_t bytes = 0;
+    const size_t T[2] = { T_q, T_k }, widths[3] = { d, d_v, D };
+    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
+        if (!(outputs & ATTN_BIT(o)))
+            continue;
+        attn_view in = { .heads = o == ATTN_ATTN_OUTPUT ? 1 : heads };
+        full_size((attn_output)o, T, widths, &in.rows, &in.cols);
+        job j = plan_job(sel, (attn_output)o, &in);
+        size_t kept = j.reduce == ATTN_REDUCE_NONE ? in.heads : 1;
+        if (!untouched(&j))
+            bytes += (uint64_t)kept * j.rows * j.cols * sizeof(float) + (uint64_t)kept * sizeof(float *) + 4 * 128;
+    }
+    return bytes;
+}

@@ -1,0 +1,200 @@
+/* test_maps.c - cutting, reducing and ranking give what plain loops give, and leave alone what nobody asked about.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include "attn.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { H = 3, TQ = 5, TK = 7, DIM = 4 };
+
+static attn_runtime *rt;
+static attn_arena *arena;
+static float maps[H][TQ][TK], keys[H][TK][DIM], context[TQ][H][DIM];
+static const float *map_heads[H], *key_heads[H], *context_heads[H];
+static attn_layer layer;
+
+static void setup(void)
+{
+    attn_error err = { 0 };
+    ck_assert_int_eq(attn_runtime_new(&rt, &(attn_runtime_options){ .threads = 2, .kernels = "ref" }, &err), ATTN_OK);
+    arena = attn_arena_new();
+    unsigned seed = 1;
+    for (int h = 0; h < H; h++) {
+        map_heads[h] = maps[h][0];
+        key_heads[h] = keys[h][0];
+        context_heads[h] = context[0][h];
+        for (int i = 0; i < TQ; i++)
+            for (int j = 0; j < TK; j++)
+                maps[h][i][j] = (float)((seed = seed * 1103515245u + 12345u) >> 16 & 1023) / 1024.0f;
+        for (int j = 0; j < TK; j++)
+            for (int c = 0; c < DIM; c++)
+                keys[h][j][c] = (float)(100 * h + 10 * j + c);
+        for (int i = 0; i < TQ; i++)
+            for (int c = 0; c < DIM; c++)
+                context[i][h][c] = (float)(1000 + 100 * h + 10 * i + c);
+    }
+    layer = (attn_layer){ .layer = 4 };
+    layer.views[ATTN_ATTENTIONS] = (attn_view){ map_heads, H, TQ, TK, TK };
+    layer.views[ATTN_SCORES] = (attn_view){ map_heads, H, TQ, TK, TK };
+    layer.views[ATTN_KEY] = (attn_view){ key_heads, H, TK, DIM, DIM };
+    layer.views[ATTN_CONTEXT] = (attn_view){ context_heads, H, TQ, DIM, H * DIM };
+}
+
+static void teardown(void)
+{
+    attn_arena_free(arena);
+    attn_runtime_free(rt);
+}
+
+static attn_layer cut(attn_selection sel)
+{
+    attn_layer out;
+    attn_error err = { 0 };
+    ck_assert_int_eq(attn_select_layer(rt, &sel, &layer, &out, arena, &err), ATTN_OK);
+    return out;
+}
+
+static float at(const attn_view *v, int h, int r, int c)
+{
+    return v->head[h][(ptrdiff_t)r * v->row_stride + c];
+}
+
+START_TEST(no_selection_passes_everything_on_untouched)
+{
+    attn_layer out = cut((attn_selection){ 0 });
+    ck_assert_int_eq(memcmp(&out, &layer, sizeof out), 0);
+    ck_assert_uint_eq(attn_arena_used(arena), 0);
+}
+END_TEST
+
+START_TEST(order_and_repeats_are_as_asked)
+{
+    const int32_t q[] = { 4, 0, 4 }, k[] = { 6, 1 };
+    attn_layer out = cut((attn_selection){ .queries = q, .num_queries = 3, .keys = k, .num_keys = 2 });
+    attn_view *a = &out.views[ATTN_ATTENTIONS], *key = &out.views[ATTN_KEY], *c = &out.views[ATTN_CONTEXT];
+    ck_assert(a->heads == H && a->rows == 3 && a->cols == 2 && key->rows == 2 && key->cols == DIM && c->rows == 3 && c->cols == DIM);
+    for (int h = 0; h < H; h++)
+        for (int i = 0; i < 3; i++) {
+            for (int j = 0; j < 2; j++)
+                ck_assert_float_eq(at(a, h, i, j), maps[h][q[i]][k[j]]);
+            for (int x = 0; x < DIM; x++)
+                ck_assert_float_eq(at(c, h, i, x), context[q[i]][h][x]);
+        }
+    for (int h = 0; h < H; h++)
+        for (int x = 0; x < DIM; x++)
+            ck_assert_float_eq(at(key, h, 0, x), keys[h][6][x]);
+    attn_selection sel = { .queries = q, .num_queries = 3, .keys = k, .num_keys = 2 };
+    attn_outputs all = ATTN_BIT(ATTN_ATTENTIONS) | ATTN_BIT(ATTN_SCORES) | ATTN_BIT(ATTN_KEY) | ATTN_BIT(ATTN_CONTEXT);
+    ck_assert_uint_ge(attn_select_bytes(&sel, all, H, TQ, TK, DIM, DIM, 12), attn_arena_used(arena));
+}
+END_TEST
+
+START_TEST(heads_are_reduced_in_maps_alone)
+{
+    const int32_t k[] = { 2, 3 };
+    maps[1][2][3] = -INFINITY;
+    attn_layer mean = cut((attn_selection){ .keys = k, .num_keys = 2, .reduce_heads = ATTN_REDUCE_MEAN });
+    attn_layer max = cut((attn_selection){ .reduce_heads = ATTN_REDUCE_MAX });
+    ck_assert_uint_eq(mean.views[ATTN_CONTEXT].heads, H);
+    ck_assert_uint_eq(mean.views[ATTN_SCORES].heads, 1);
+    for (int i = 0; i < TQ; i++)
+        for (int j = 0; j < 2; j++) {
+            float sum = maps[0][i][k[j]] + maps[1][i][k[j]] + maps[2][i][k[j]];
+            float most = fmaxf(maps[0][i][k[j]], fmaxf(maps[1][i][k[j]], maps[2][i][k[j]]));
+            ck_assert_float_eq(at(&mean.views[ATTN_SCORES], 0, i, j), sum / 3.0f);
+            ck_assert_float_eq(at(&max.views[ATTN_SCORES], 0, i, k[j]), most);
+        }
+    ck_assert(at(&mean.views[ATTN_SCORES], 0, 2, 1) == -INFINITY);
+    ck_assert(isfinite(at(&max.views[ATTN_SCORES], 0, 2, 3)));
+}
+END_TEST
+
+START_TEST(layers_fold_into_mean_and_maximum)
+{
+    float acc[H * TQ * TK];
+    for (int how = ATTN_REDUCE_MEAN; how <= ATTN_REDUCE_MAX; how++) {
+        attn_reduce_layer((attn_reduce)how, acc, &layer.views[ATTN_ATTENTIONS], true);
+        float saved = maps[0][0][0];
+        maps[0][0][0] = 9.0f;
+        attn_reduce_layer((attn_reduce)how, acc, &layer.views[ATTN_ATTENTIONS], false);
+        attn_reduce_finish((attn_reduce)how, acc, H * TQ * TK, 2);
+        ck_assert_float_eq(acc[0], how == ATTN_REDUCE_MEAN ? (saved + 9.0f) / 2 : 9.0f);
+        ck_assert_float_eq(acc[40], maps[40 / (TQ * TK)][40 % (TQ * TK) / TK][40 % TK]);
+        maps[0][0][0] = saved;
+    }
+}
+END_TEST
+
+START_TEST(the_largest_come_first_and_ties_by_index)
+{
+    const float row[] = { 0.1f, 0.3f, 0.0f, 0.3f, 0.2f, 0.1f };
+    int32_t index[6];
+    float value[6], dropped;
+    ck_assert_uint_eq(attn_top_k(row, 6, NULL, 0, 4, index, value, &dropped, NULL), 4);
+    const int32_t expected[] = { 1, 3, 4, 0 };
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(index[i], expected[i]);
+        ck_assert_float_eq(value[i], row[expected[i]]);
+    }
+    ck_assert_float_eq_tol(dropped, 0.1f, 1e-7f);
+    ck_assert_uint_eq(attn_top_k(row, 6, NULL, 0, 100, index, value, &dropped, NULL), 6);
+    ck_assert_float_eq(dropped, 0.0f);
+    ck_assert_int_eq(index[5], 2);
+    const int32_t some[] = { 5, 4, 4, 5, 2 };
+    uint8_t scratch[6];
+    ck_assert_uint_eq(attn_top_k(row, 6, some, 5, 9, index, value, &dropped, scratch), 3);
+    ck_assert(index[0] == 4 && index[1] == 5 && index[2] == 2);
+    ck_assert_float_eq_tol(dropped, 0.7f, 1e-6f);
+}
+END_TEST
+
+/* Against a plain repeated search for the maximum, for every k of rows with many ties. */
+START_TEST(ranking_agrees_with_a_plain_search)
+{
+    unsigned seed = 7;
+    for (size_t n = 1; n < 40; n++)
+        for (size_t k = 1; k <= n; k++) {
+            float row[40], value[40], dropped;
+            int32_t index[40];
+            bool used[40] = { false };
+            for (size_t i = 0; i < n; i++)
+                row[i] = (float)((seed = seed * 1103515245u + 12345u) >> 16 & 7) / 8.0f;
+            ck_assert_uint_eq(attn_top_k(row, n, NULL, 0, k, index, value, &dropped, NULL), k);
+            for (size_t r = 0; r < k; r++) {
+                int best = -1;
+                for (size_t i = 0; i < n; i++)
+                    if (!used[i] && (best < 0 || row[i] > row[best]))
+                        best = (int)i;
+                used[best] = true;
+                ck_assert_int_eq(index[r], best);
+            }
+        }
+}
+END_TEST
+
+START_TEST(outputs_have_the_contract_s_names)
+{
+    ck_assert_str_eq(attn_output_name(ATTN_ATTENTIONS), "attentions");
+    ck_assert_str_eq(attn_output_name(ATTN_RAW_SCORES), "raw_scores");
+    ck_assert_str_eq(attn_output_name(ATTN_ATTN_OUTPUT), "attn_output");
+    ck_assert(attn_output_is_map(ATTN_SCORES) && !attn_output_is_map(ATTN_CONTEXT));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("maps");
+    TCase *t = tcase_create("maps");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, no_selection_passes_everything_on_untouched);
+    tcase_add_test(t, order_and_repeats_are_as_asked);
+    tcase_add_test(t, heads_are_reduced_in_maps_alone);
+    tcase_add_test(t, layers_fold_into_mean_and_maximum);
+    tcase_add_test(t, the_largest_come_first_and_ties_by_index);
+    tcase_add_test(t, ranking_agrees_with_a_plain_search);
+    tcase_add_test(t, outputs_have_the_contract_s_names);
+    suite_add_tcase(s, t);
+    return unit_main(s);
+}

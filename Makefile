@@ -21,7 +21,8 @@ endif
 
 # POSIX and a few Linux calls (affinity, eventfd) are used on purpose; the language itself is C17.
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -pthread -fvisibility=hidden $(WARN) $(OPT.$(config)) $(CFLAGS)
-LIBS := -lmicrohttpd -lcurl -ljansson -lutf8proc -lblis -lm -pthread
+# The serial BLIS, statically: the shared libblis.so may be the OpenMP one, and threads are ours.
+LIBS := -lmicrohttpd -lcurl -ljansson -lutf8proc -l:blis-serial/libblis.a -lm -pthread
 
 CORE_SRC := $(sort $(wildcard core/*/*.c)) $(sort $(wildcard core/builtin/*.S))
 API_SRC := $(sort $(wildcard api/*.c)) $(sort $(wildcard api/*.S))
@@ -86,8 +87,65 @@ $(B)/tests/bench/%: tests/bench/%.c $(LIB) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LIBS)
 
-units: $(UNIT)
+units: $(UNIT) $(OOM)
 
+# A fuzz target with a main that replays files, so that any compiler covers the corpora; with config=fuzz it is libFuzzer's.
+$(B)/tests/fuzz/replay.o: tests/fuzz/replay.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+FUZZ_MAIN = $(if $(filter fuzz,$(config)),-fsanitize=fuzzer,$(B)/tests/fuzz/replay.o)
+$(B)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(LIB) $(if $(filter fuzz,$(config)),,$(B)/tests/fuzz/replay.o) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(FUZZ_MAIN) $(LIB) $(LIBS)
+fuzzers: $(FUZZ)
+benches: $(BENCH)
+
+## debug, asan, tsan: the same program in build/debug, build/asan, build/tsan
+debug asan tsan:
+	$(MAKE) config=$@ all
+
+## run: sets up what is missing, builds, and serves the built-in model on http://127.0.0.1:8080 (ARGS="--port 9000 ..." for options)
+run: setup-build
+	$(MAKE) all
+	exec build/release/attnd $(ARGS)
+
+## check: sets up what is missing, builds everything, runs every test; ends in "N passed, N failed, N skipped"
+check: setup-check
+	$(MAKE) all units
+	$(MAKE) config=asan all units fuzzers
+	$(MAKE) config=tsan all build/tsan/tests/unit/test_pool build/tsan/tests/unit/test_jobs
+	python3 tests/run.py
+
+## check-quick: unit tests and HTTP suites of the release build alone
+check-quick: setup-check
+	$(MAKE) all units
+	python3 tests/run.py --quick
+
+## lint: format, banned functions, sizes of functions and files
+lint: setup-lint
+	tests/layers/lint.sh
+
+## fuzz: T=json SECONDS=60 fuzzes one target (clang, libFuzzer), from its corpus
+fuzz:
+	$(MAKE) config=fuzz build/fuzz/tests/fuzz/fuzz_$(T)
+	mkdir -p build/fuzz/found/$(T)
+	build/fuzz/tests/fuzz/fuzz_$(T) -max_total_time=$(or $(SECONDS),60) -artifact_prefix=build/fuzz/found/$(T)/ build/fuzz/found/$(T) tests/fuzz/corpus/$(T)
+
+## bench: attnd and the Python peer side by side; needs PEER=python of an environment that has tests/bench/requirements.txt
+bench: setup-build
+	$(MAKE) all benches
+	build/release/tests/bench/bench_kernels
+	build/release/tests/bench/bench_number
+	$(or $(PEER),python3) tests/bench/bench_server.py
+
+setup-build setup-check setup-lint:
+	@deploy/setup.sh $(patsubst setup-%,%,$@)
+
+## openapi: api/openapi.json from api/openapi.yaml
+openapi:
+	python3 tests/http/make_openapi.py
+
+## clean: removes build/
 clean:
 	rm -rf build
 
@@ -95,6 +153,6 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile
 
-.PHONY: all units clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench setup-build setup-check setup-lint openapi clean help
 .SECONDARY:
--include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d)
+-include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

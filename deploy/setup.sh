@@ -1,0 +1,42 @@
+#!/bin/sh
+# Installs the Debian packages that building, checking or running attnd needs, and says so. `make run` and `make check` call it; so does the Dockerfile.
+#   deploy/setup.sh build | check | lint | runtime
+# As root it calls apt-get; with sudo at hand it goes through that; otherwise it prints the one command to type and fails.
+# SPDX-License-Identifier: Apache-2.0
+set -eu
+
+build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libblis-serial-dev libutf8proc-dev libcurl4-gnutls-dev"
+runtime="libmicrohttpd12 libjansson4 libutf8proc2 libcurl3-gnutls ca-certificates"
+case "${1:-}" in
+build) wanted="$build" ;;
+check) wanted="$build check libsubunit-dev binutils python3 python3-yaml curl" ;;
+lint) wanted="clang-format universal-ctags" ;;
+runtime) wanted="$runtime" ;;
+*)
+    echo "usage: $0 build | check | lint | runtime" >&2
+    exit 2
+    ;;
+esac
+
+missing=
+for package in $wanted; do
+    state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$state" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+if [ "$(id -u)" = 0 ]; then
+    as=
+elif command -v sudo >/dev/null 2>&1; then
+    as=sudo
+else
+    echo "attnd needs these Debian packages:$missing" >&2
+    echo "Install them as root, then run make again:" >&2
+    echo "    $install" >&2
+    exit 1
+fi
+echo "attnd: installing Debian packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as apt-get update -q
+$as $install

@@ -17,9 +17,10 @@
 typedef struct attn_gemm attn_gemm; /* a micro-kernel and its panel sizes */
 
 /* The micro-kernels that go with a table: "ref" the plain one; "avx2" BLIS haswell 6x16; "avx512" BLIS skx 32x12, or haswell 6x16 where the CPU
- * splits 512-bit operations (Zen 4). Sets BLIS up on the first call. NULL: BLIS does not have it. Lives as long as the process. */
+ * splits 512-bit operations (Zen 4). The contexts of both are filled on the first call, whatever CPU BLIS itself would find (it does not know the newer
+ * ones) and whatever BLIS_ARCH_TYPE says. NULL: the table is not known. Lives as long as the process. */
 const attn_gemm *attn_gemm_find(const attn_kernels *);
-const char *attn_gemm_name(const attn_gemm *); /* "blis skx 32x12" */
+const char *attn_gemm_name(const attn_gemm *);                  /* "blis skx 32x12" */
 void attn_gemm_tile(const attn_gemm *, size_t *mr, size_t *nr); /* rows of w and rows of x in one tile */
 
 /* w packed. `data` is 64-byte aligned, owned by whoever packed it. */
@@ -30,18 +31,35 @@ typedef struct attn_panels {
 
 /* Bytes of the panels of [n, k]; 0 when it does not fit size_t. */
 size_t attn_gemm_panel_bytes(const attn_gemm *, size_t n, size_t k);
-/* Packs w, element (row, col) at w[row * row_stride + col * col_stride], into dst (64-byte aligned, attn_gemm_panel_bytes). The last panel is filled with zeros.
- * A packed matrix may be extended row panel by row panel: rows [row0, row0 + rows) go to their place; row0 is a multiple of MR. */
+/* Packs w, element (row, col) at w[row * row_stride + col * col_stride], into dst (64-byte aligned, attn_gemm_panel_bytes). The last panel is filled up
+ * with zeros. A packed matrix may be filled piece by piece: rows from row0 on, a multiple of MR, go to dst + row0 * k. */
 void attn_gemm_pack(const attn_gemm *, float *dst, const float *w, size_t n, size_t k, ptrdiff_t row_stride, ptrdiff_t col_stride);
 
 /* Bytes of scratch for packing the x side of one product with m rows and this k. */
 size_t attn_gemm_scratch_bytes(const attn_gemm *, size_t m, size_t k);
 
-/* y[i][j] = alpha * sum_l x[i][l] * w[j][l] for i in [0, m), j in [j0, j1), on the calling thread. y row-major with row stride ldy, column j at y[i * ldy + j].
- * j0 is a multiple of MR (attn_gemm_tile); j1 is too, or is n. x rows have stride ldx, columns contiguous. scratch: 64-byte aligned, attn_gemm_scratch_bytes(m, k).
+/* y[i][j] = alpha * sum_l x[i][l] * w[j][l] for i in [0, m), j in [j0, j1), on the calling thread. y row-major with row stride ldy, column j at
+ * y[i * ldy + j]. j0 is a multiple of MR (attn_gemm_tile); j1 is too, or is n. x rows have stride ldx, columns contiguous. scratch: 64-byte aligned,
+ * attn_gemm_scratch_bytes(m, k).
  * ATTN_E_INTERNAL when the sizes do not agree or do not fit BLIS's integers; BLIS itself would abort. m = 0 is fine. */
-ATTN_MUST_CHECK attn_status attn_gemm_rows(const attn_gemm *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, size_t j0, size_t j1,
-                                           float alpha, float *scratch);
+ATTN_MUST_CHECK attn_status attn_gemm_rows(const attn_gemm *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, size_t j0,
+                                           size_t j1, float alpha, float *scratch);
+
+/* The same in two steps, for those who use a packed x more than once. Rows of x from row0 on, a multiple of NR, go to dst + row0 * k. */
+typedef struct attn_product {
+    float *y; /* [m, ldy] */
+    size_t ldy;
+    const float *x; /* packed by attn_gemm_pack_rows; 64-byte aligned up to whole panels */
+    size_t m;
+    attn_panels w;
+    size_t j0, j1;
+    float alpha;
+} attn_product;
+
+void attn_gemm_pack_rows(const attn_gemm *, float *dst, const float *x, size_t ldx, size_t m, size_t k);
+/* ATTN_OK or ATTN_E_INTERNAL, as attn_gemm_rows. */
+ATTN_MUST_CHECK attn_status attn_gemm_check(const attn_gemm *, const attn_product *);
+void attn_gemm_multiply(const attn_gemm *, const attn_product *); /* of a product that was checked */
 
 /* A whole linear layer on the runtime's threads: y [m, n] = act(x [m, k] @ w^T + bias). bias [n] or NULL. Scratch from the arena, given back.
  * y must not overlap x. */

@@ -21,20 +21,26 @@ typedef struct attn_kernels {
     const char *name; /* "ref", "avx2", "avx512" */
 
     /* In place: x[i] = exp(x[i] - max) / sum; -INFINITY gives exactly 0; nothing but -INFINITY gives all 0.
-     * Returns false, x undefined, when x holds NaN or +INFINITY. Relative error of each weight at most 1e-6. n >= 1. */
+     * Returns false, x undefined, when x holds NaN or +INFINITY. Relative error of each weight at most 1e-6 + |x[i] - max| u (float32 rounds the
+     * difference), measured 4.2e-7 within 8 of the maximum; the row sums to 1 within 1e-6 for any n. A weight below 1e-38 may be 0. n >= 1. */
     bool (*softmax_row)(float *x, size_t n);
-    /* y = exp(x), relative error at most 4 u, for x in [-87, 88]; 0 below, +INFINITY above 88.8. */
+    /* y = exp(x), relative error at most 4 u (measured 1.3 u) for x in [-87, 88.7]; 0 where float32 has no normal result, +INFINITY above 88.8, NaN for NaN. */
     void (*exp_row)(float *y, const float *x, size_t n);
-    /* In place: x = cap * tanh(x / cap); absolute error at most 1e-6 * cap. */
+    /* In place: x = cap * tanh(x / cap); absolute error at most 1e-6 * cap (measured 1e-7), relative error at most 1e-6 for |x| < cap / 2. */
     void (*softcap_row)(float *x, size_t n, float cap);
-    /* y = act(y + bias); bias may be NULL. Absolute error of each activation at most 1e-6 * max(1, |x|). */
+    /* y = act(y + bias); bias may be NULL. Absolute error of each activation at most 1e-6 * max(1, |x|) (measured 1.2e-7). Bits of an element depend on
+     * that element alone: a row may be cut anywhere. */
     void (*bias_act_row)(float *y, const float *bias, size_t n, attn_activation act);
-    /* y = (z - mean z) / sqrt(var z + eps) * gain + shift, z = x + bias + residual; bias and residual may each be NULL. var as 1/n. y may be x or residual. */
+    /* y = (z - mean z) / sqrt(var z + eps) * gain + shift, z = x + bias + residual; bias and residual may each be NULL. var as 1/n. y may be x or residual.
+     * Error at most 1e-6 * max(1, |y|) for gains up to 2 (measured 4e-7), also where the mean is large beside the deviation.
+     * A variance beyond float32 gives NaN. n >= 1. */
     void (*layer_norm_row)(float *y, const float *x, const float *bias, const float *residual, const float *gain, const float *shift, size_t n, float eps);
     /* y += x */
     void (*add_row)(float *y, const float *x, size_t n);
-    /* The sum of 0 * x: 0 when all are finite, NaN otherwise. For overflow checks. */
+    /* Whether x holds neither NaN nor an infinity. For overflow checks. */
     bool (*all_finite)(const float *x, size_t n);
+    /* dst[c * ld_dst + r] = src[r * ld_src + c] for r < rows, c < cols. No overlap. */
+    void (*transpose)(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols);
 
     /* Numbers (attn_number.h has the meaning). */
     size_t (*write_shortest)(char *dst, const float *x, size_t n);
@@ -43,6 +49,11 @@ typedef struct attn_kernels {
     void (*from_half)(float *dst, const uint16_t *x, size_t n);
     void (*from_bfloat16)(float *dst, const uint16_t *x, size_t n);
     size_t (*base64_encode)(char *dst, const uint8_t *bytes, size_t n);
+    /* Decodes whole groups of 4 characters without padding, up to the first group it does not like; returns the characters used. n is a multiple of 4. */
+    size_t (*base64_decode)(uint8_t *dst, const char *text, size_t n);
+    /* Reads plain "number," after "number,", at most max of them, up to the first token it leaves to the general reader (attn_read_floats);
+     * returns how many, *s behind the last comma. Reads no byte at or past end. */
+    size_t (*read_plain)(float *dst, size_t max, const char **s, const char *end);
 } attn_kernels;
 
 /* Tables this build has and this CPU can run, best first, NULL-terminated; "ref" is always there, last. */

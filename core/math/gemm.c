@@ -1,0 +1,230 @@
+/* gemm.c - packs panels and walks them with a micro-kernel; the only file that includes blis.h.
+ *
+ * Of BLIS this takes the contexts of two sub-configurations (kernel, panel sizes, depth of a block) and calls their micro-kernels itself. Its object
+ * interface is never entered: that would abort on a wrong shape, pick kernels by a CPU table older than today's CPUs, and pack the weights at every call.
+ * The contexts' functions are in the static library only, so the program is linked against libblis.a.
+ *
+ * A panel of R rows holds element (row, l) at l * R + row, all of k one after another: where k is cut does not show in the layout.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "math/gemm.h"
+#include "math/cpu.h"
+#include "math/gemm_tile.h"
+
+#include <blis.h>
+#include <pthread.h>
+#include <string.h>
+
+/* Micro-kernels load the row after the last one before they know that it is not needed. */
+enum { SLACK_BYTES = 256 };
+
+struct attn_gemm {
+    const char *name;
+    size_t mr, nr, kc;
+    void (*transpose)(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols);
+    sgemm_ukr_ft blis; /* NULL: the plain kernel */
+    size_t tail_rows;  /* so many rows of x, or fewer, go to `tail` */
+    void (*tail)(const attn_tile *);
+    cntx_t context;
+};
+
+static attn_gemm ref_gemm, haswell_gemm, haswell_gemm_512, skx_gemm;
+static pthread_once_t set_up = PTHREAD_ONCE_INIT;
+
+static void take_kernel(attn_gemm *g, const char *name, void (*fill)(cntx_t *), const char *table)
+{
+    const attn_kernels *kernels = attn_kernels_find(table);
+    if (!kernels)
+        return;
+    fill(&g->context);
+    g->mr = (size_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_MR, &g->context);
+    g->nr = (size_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_NR, &g->context);
+    g->kc = (size_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_KC, &g->context);
+    g->blis = (sgemm_ukr_ft)bli_cntx_get_l3_nat_ukr_dt(BLIS_FLOAT, BLIS_GEMM_UKR, &g->context);
+    g->transpose = kernels->transpose;
+    g->name = name;
+}
+
+static void take_kernels(void)
+{
+    ref_gemm.mr = ATTN_REF_MR;
+    ref_gemm.nr = ATTN_REF_NR;
+    ref_gemm.kc = ATTN_REF_KC;
+    ref_gemm.transpose = attn_kernels_find("ref")->transpose;
+    ref_gemm.name = "plain 8x8";
+    take_kernel(&haswell_gemm, "blis haswell 6x16", bli_cntx_init_haswell, "avx2");
+    take_kernel(&haswell_gemm_512, "blis haswell 6x16", bli_cntx_init_haswell, "avx512");
+    take_kernel(&skx_gemm, "blis skx 32x12", bli_cntx_init_skx, "avx512");
+    haswell_gemm.tail = haswell_gemm_512.tail = attn_tail_haswell;
+    haswell_gemm.tail_rows = haswell_gemm_512.tail_rows = 8;
+    skx_gemm.tail = attn_tail_skx;
+    skx_gemm.tail_rows = 11;
+}
+
+const attn_gemm *attn_gemm_find(const attn_kernels *kernels)
+{
+    pthread_once(&set_up, take_kernels);
+    const attn_gemm *g = NULL;
+    if (strcmp(kernels->name, "ref") == 0)
+        g = &ref_gemm;
+    else if (strcmp(kernels->name, "avx2") == 0)
+        g = &haswell_gemm;
+    else if (strcmp(kernels->name, "avx512") == 0)
+        g = attn_cpu_detect().splits_512 ? &haswell_gemm_512 : &skx_gemm;
+    return g && g->name ? g : NULL;
+}
+
+const char *attn_gemm_name(const attn_gemm *g)
+{
+    return g->name;
+}
+
+void attn_gemm_tile(const attn_gemm *g, size_t *mr, size_t *nr)
+{
+    *mr = g->mr;
+    *nr = g->nr;
+}
+
+/* ---- packing --------------------------------------------------------------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
+static size_t packed_bytes(size_t rows, size_t panel, size_t k)
+{
+    size_t bytes;
+    if (rows > SIZE_MAX - panel || !attn_mul(round_up(rows, panel), k, &bytes) || !attn_mul(bytes, sizeof(float), &bytes) ||
+        !attn_add(bytes, SLACK_BYTES, &bytes))
+        return 0;
+    return bytes;
+}
+
+size_t attn_gemm_panel_bytes(const attn_gemm *g, size_t n, size_t k)
+{
+    return packed_bytes(n, g->mr, k);
+}
+
+size_t attn_gemm_scratch_bytes(const attn_gemm *g, size_t m, size_t k)
+{
+    return packed_bytes(m, g->nr, k);
+}
+
+/* Rows [0, rows) of one panel of `width`, zeros behind them. */
+static void pack_panel(const attn_gemm *g, float *dst, size_t width, const float *src, size_t rows, size_t k, ptrdiff_t row_stride, ptrdiff_t col_stride)
+{
+    if (rows < width)
+        memset(dst, 0, width * k * sizeof *dst);
+    if (col_stride == 1 && row_stride >= 0) {
+        g->transpose(dst, width, src, (size_t)row_stride, rows, k);
+        return;
+    }
+    for (size_t l = 0; l < k; l++, dst += width, src += col_stride) {
+        if (row_stride == 1)
+            memcpy(dst, src, rows * sizeof *dst);
+        else
+            for (size_t i = 0; i < rows; i++)
+                dst[i] = src[(ptrdiff_t)i * row_stride];
+    }
+}
+
+static void pack(const attn_gemm *g, float *dst, size_t width, const float *src, size_t n, size_t k, ptrdiff_t row_stride, ptrdiff_t col_stride)
+{
+    for (size_t i = 0; i < n; i += width) {
+        size_t rows = n - i < width ? n - i : width;
+        pack_panel(g, dst + i * k, width, src + (ptrdiff_t)i * row_stride, rows, k, row_stride, col_stride);
+    }
+}
+
+void attn_gemm_pack(const attn_gemm *g, float *dst, const float *w, size_t n, size_t k, ptrdiff_t row_stride, ptrdiff_t col_stride)
+{
+    pack(g, dst, g->mr, w, n, k, row_stride, col_stride);
+}
+
+void attn_gemm_pack_rows(const attn_gemm *g, float *dst, const float *x, size_t ldx, size_t m, size_t k)
+{
+    pack(g, dst, g->nr, x, m, k, (ptrdiff_t)ldx, 1);
+}
+
+/* ---- the product ----------------------------------------------------------------------------------------------------- */
+
+attn_status attn_gemm_check(const attn_gemm *g, const attn_product *p)
+{
+    const size_t most = INT32_MAX; /* BLIS's integers may be built with 32 bits */
+    if (p->m > most || p->w.n > most || p->w.k > most || p->ldy > most)
+        return ATTN_E_INTERNAL;
+    if (p->j0 > p->j1 || p->j1 > p->w.n || p->j0 % g->mr != 0 || (p->j1 % g->mr != 0 && p->j1 != p->w.n))
+        return ATTN_E_INTERNAL;
+    if (p->m > 1 && p->ldy < p->j1 - p->j0)
+        return ATTN_E_INTERNAL;
+    if (p->m > 0 && p->j1 > p->j0 && (!p->y || (p->w.k > 0 && (!p->x || !p->w.data))))
+        return ATTN_E_INTERNAL;
+    return ATTN_OK;
+}
+
+/* BLIS writes no const; its kernels only read the panels and the context. */
+static void *unconst(const void *p)
+{
+    return (void *)(uintptr_t)p;
+}
+
+static void run_tile(const attn_gemm *g, const attn_tile *t)
+{
+    if (!g->blis) {
+        attn_tile_ref(t);
+        return;
+    }
+    if (t->n <= g->tail_rows) {
+        g->tail(t);
+        return;
+    }
+    float alpha = t->alpha, beta = t->beta;
+    auxinfo_t next;
+    memset(&next, 0, sizeof next);
+    bli_auxinfo_set_next_a(unconst(t->next_w), &next);
+    bli_auxinfo_set_next_b(unconst(t->next_x), &next);
+    g->blis((dim_t)t->m, (dim_t)t->n, (dim_t)t->k, &alpha, unconst(t->w), unconst(t->x), &beta, t->y, 1, (inc_t)t->ldy, &next, unconst(&g->context));
+}
+
+/* One panel of w times all of x, for l in [l0, l0 + depth). The rows of x run inside: the panel of w stays in the nearest cache. */
+static void run_panel(const attn_gemm *g, const attn_product *p, size_t j, size_t l0, size_t depth)
+{
+    const size_t k = p->w.k;
+    attn_tile t = { .k = depth, .alpha = p->alpha, .beta = l0 == 0 ? 0.0f : 1.0f, .ldy = p->ldy };
+    t.m = p->j1 - j < g->mr ? p->j1 - j : g->mr;
+    t.w = p->w.data + j * k + l0 * g->mr;
+    for (size_t i = 0; i < p->m; i += g->nr) {
+        bool last = i + g->nr >= p->m;
+        t.n = last ? p->m - i : g->nr;
+        t.x = p->x + i * k + l0 * g->nr;
+        t.y = p->y + i * p->ldy + j;
+        t.next_w = last && j + g->mr < p->j1 ? t.w + g->mr * k : t.w;
+        t.next_x = last ? p->x + l0 * g->nr : t.x + g->nr * k;
+        run_tile(g, &t);
+    }
+}
+
+void attn_gemm_multiply(const attn_gemm *g, const attn_product *p)
+{
+    const size_t k = p->w.k;
+    if (k == 0)
+        for (size_t i = 0; i < p->m && p->j1 > p->j0; i++)
+            memset(p->y + i * p->ldy + p->j0, 0, (p->j1 - p->j0) * sizeof *p->y);
+    /* Blocks of equal depth, as few as the kernel's KC allows: a function of k alone. */
+    size_t blocks = (k + g->kc - 1) / g->kc;
+    size_t depth = blocks ? round_up((k + blocks - 1) / blocks, 4) : 0;
+    for (size_t l = 0; l < k; l += depth)
+        for (size_t j = p->j0; j < p->j1; j += g->mr)
+            run_panel(g, p, j, l, k - l < depth ? k - l : depth);
+}
+
+attn_status attn_gemm_rows(const attn_gemm *g, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *w, size_t j0, size_t j1,
+                           float alpha, float *scratch)
+{
+    const attn_product product = { .y = y, .ldy = ldy, .x = scratch, .m = m, .w = *w, .j0 = j0, .j1 = j1, .alpha = alpha };
+    if (attn_gemm_check(g, &product) != ATTN_OK || (m > 1 && ldx < w->k) || (m > 0 && w->k > 0 && !x))
+        return ATTN_E_INTERNAL;
+    attn_gemm_pack_rows(g, scratch, x, ldx, m, w->k);
+    attn_gemm_multiply(g, &product);
+    return ATTN_OK;
+}

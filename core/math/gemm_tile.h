@@ -1,0 +1,28 @@
+/* gemm_tile.h - one call of a micro-kernel, between gemm.c and the kernels that are not BLIS's.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_GEMM_TILE_H
+#define ATTN_GEMM_TILE_H
+
+#include <stddef.h>
+
+/* y[j * ldy + i] = beta * y[j * ldy + i] + alpha * sum_l w[l * MR + i] * x[l * NR + j], for i < m <= MR, j < n <= NR, l < k.
+ * beta is 0 (y is not read) or 1. */
+typedef struct attn_tile {
+    size_t m, n, k;
+    float alpha, beta;
+    const float *w, *x;
+    const float *next_w, *next_x; /* of the call after this one, worth fetching early */
+    float *y;
+    size_t ldy;
+} attn_tile;
+
+enum { ATTN_REF_MR = 8, ATTN_REF_NR = 8, ATTN_REF_KC = 256 };
+
+void attn_tile_ref(const attn_tile *);
+
+/* The last rows of x, fewer than NR: a BLIS micro-kernel computes the whole tile and throws the rest away, these compute no more than is asked for, in the
+ * same order and with the same bits. */
+void attn_tail_haswell(const attn_tile *); /* panels of 6x16, n <= 8 */
+void attn_tail_skx(const attn_tile *);     /* panels of 32x12, n <= 12 */
+
+#endif

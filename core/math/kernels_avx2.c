@@ -1,0 +1,170 @@
+/* kernels_avx2.c - the kernels on vectors of 8. Needs AVX2, FMA, F16C, BMI 1 and 2, LZCNT.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "math/kernel_tables.h"
+#include "math/kernels.h"
+#include "number/number_kernels.h"
+
+#include <float.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+enum { LANES = 8 };
+typedef __m256 vec;
+typedef __m256 vec_flag;
+
+#define vec_set      _mm256_set1_ps
+#define vec_load     _mm256_loadu_ps
+#define vec_store    _mm256_storeu_ps
+#define vec_add      _mm256_add_ps
+#define vec_sub      _mm256_sub_ps
+#define vec_mul      _mm256_mul_ps
+#define vec_div      _mm256_div_ps
+#define vec_max      _mm256_max_ps
+#define vec_min      _mm256_min_ps
+#define vec_fma      _mm256_fmadd_ps
+#define vec_fnma     _mm256_fnmadd_ps
+#define vec_round(v) _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+
+static inline __m256i first(size_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline vec vec_load_part(const float *p, size_t n, vec fill)
+{
+    if (n == LANES)
+        return vec_load(p);
+    __m256i mask = first(n);
+    return _mm256_blendv_ps(fill, _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+
+/* In pieces of 4, 2 and 1: a masked store is microcode on several CPUs. */
+static inline void vec_store_part(float *p, vec v, size_t n)
+{
+    if (n == LANES) {
+        vec_store(p, v);
+        return;
+    }
+    __m128 part = _mm256_castps256_ps128(v);
+    if (n & 4) {
+        _mm_storeu_ps(p, part);
+        part = _mm256_extractf128_ps(v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, part);
+        part = _mm_movehl_ps(part, part);
+        p += 2;
+    }
+    if (n & 1)
+        _mm_store_ss(p, part);
+}
+
+/* Into the exponent's bits. */
+static inline vec vec_scale(vec p, vec n)
+{
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));
+}
+
+static inline vec vec_abs(vec v)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
+}
+
+static inline vec vec_copysign(vec magnitude, vec sign)
+{
+    return _mm256_or_ps(magnitude, _mm256_and_ps(sign, _mm256_set1_ps(-0.0f)));
+}
+
+static inline vec vec_keep_not_below(vec v, vec x, vec bound)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(x, bound, _CMP_NLT_UQ), v);
+}
+
+static inline vec vec_pick_below(vec x, vec bound, vec a, vec b)
+{
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, bound, _CMP_LT_OQ));
+}
+
+static inline vec_flag flag_none(void)
+{
+    return _mm256_setzero_ps();
+}
+
+static inline vec_flag flag_not_below(vec_flag flag, vec x, vec bound)
+{
+    return _mm256_or_ps(flag, _mm256_cmp_ps(x, bound, _CMP_NLT_UQ));
+}
+
+static inline bool flag_any(vec_flag flag)
+{
+    return _mm256_movemask_ps(flag) != 0;
+}
+
+static inline float vec_sum(vec v)
+{
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+static inline float vec_highest(vec v)
+{
+    __m128 b = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+
+#include "math/kernels_vector.h"
+
+/* A square of 8 in registers: pairs of rows, then fours, then halves change places. */
+static inline void transpose8(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+{
+    __m256 r[8], t[8];
+    for (size_t i = 0; i < 8; i++)
+        r[i] = i < rows ? vec_load_part(src + i * ld_src, cols, vec_set(0)) : vec_set(0);
+    for (size_t i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (size_t i = 0; i < 8; i += 4)
+        for (size_t j = 0; j < 2; j++) {
+            __m256d low = _mm256_castps_pd(t[i + j]), high = _mm256_castps_pd(t[i + j + 2]);
+            r[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
+            r[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
+        }
+    for (size_t i = 0; i < 4; i++) {
+        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+    }
+    for (size_t i = 0; i < 8 && i < cols; i++)
+        vec_store_part(dst + i * ld_dst, t[i], rows);
+}
+
+static void transpose(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+{
+    for (size_t r = 0; r < rows; r += 8)
+        for (size_t c = 0; c < cols; c += 8)
+            transpose8(dst + c * ld_dst + r, ld_dst, src + r * ld_src + c, ld_src, rows - r < 8 ? rows - r : 8, cols - c < 8 ? cols - c : 8);
+}
+
+const attn_kernels attn_kernels_avx2 = {
+    .name = "avx2",
+    .softmax_row = softmax_row,
+    .exp_row = exp_row,
+    .softcap_row = softcap_row,
+    .bias_act_row = bias_act_row,
+    .layer_norm_row = layer_norm_row,
+    .add_row = add_row,
+    .all_finite = all_finite,
+    .transpose = transpose,
+    .write_shortest = attn_write_shortest_ref,
+    .write_decimals = attn_write_decimals_avx2,
+    .to_half = attn_to_half_avx2,
+    .from_half = attn_from_half_avx2,
+    .from_bfloat16 = attn_from_bfloat16_avx2,
+    .base64_encode = attn_base64_encode_avx2,
+    .base64_decode = attn_base64_decode_avx2,
+    .read_plain = attn_read_plain_ref,
+};

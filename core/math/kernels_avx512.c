@@ -1,0 +1,150 @@
+/* kernels_avx512.c - the kernels on vectors of 16. Needs AVX-512 F, BW, DQ, VL, VBMI and VBMI2, and all that the avx2 table needs.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "math/kernel_tables.h"
+#include "math/kernels.h"
+#include "number/number_kernels.h"
+
+#include <float.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+enum { LANES = 16 };
+typedef __m512 vec;
+typedef __mmask16 vec_flag;
+
+#define vec_set      _mm512_set1_ps
+#define vec_load     _mm512_loadu_ps
+#define vec_store    _mm512_storeu_ps
+#define vec_add      _mm512_add_ps
+#define vec_sub      _mm512_sub_ps
+#define vec_mul      _mm512_mul_ps
+#define vec_div      _mm512_div_ps
+#define vec_max      _mm512_max_ps
+#define vec_min      _mm512_min_ps
+#define vec_fma      _mm512_fmadd_ps
+#define vec_fnma     _mm512_fnmadd_ps
+#define vec_scale    _mm512_scalef_ps
+#define vec_abs      _mm512_abs_ps
+#define vec_round(v) _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+
+static inline __mmask16 first(size_t n)
+{
+    return (__mmask16)_bzhi_u32(0xffff, (unsigned)n);
+}
+
+static inline vec vec_load_part(const float *p, size_t n, vec fill)
+{
+    return _mm512_mask_loadu_ps(fill, first(n), p);
+}
+
+static inline void vec_store_part(float *p, vec v, size_t n)
+{
+    _mm512_mask_storeu_ps(p, first(n), v);
+}
+
+static inline vec vec_copysign(vec magnitude, vec sign)
+{
+    return _mm512_or_ps(magnitude, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));
+}
+
+static inline vec vec_keep_not_below(vec v, vec x, vec bound)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ), v);
+}
+
+static inline vec vec_pick_below(vec x, vec bound, vec a, vec b)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, bound, _CMP_LT_OQ), b, a);
+}
+
+static inline vec_flag flag_none(void)
+{
+    return 0;
+}
+
+static inline vec_flag flag_not_below(vec_flag flag, vec x, vec bound)
+{
+    return _kor_mask16(flag, _mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ));
+}
+
+static inline bool flag_any(vec_flag flag)
+{
+    return flag != 0;
+}
+
+static inline float vec_sum(vec v)
+{
+    __m256 a = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+static inline float vec_highest(vec v)
+{
+    return _mm512_reduce_max_ps(v);
+}
+
+#include "math/kernels_vector.h"
+
+/* A square of 16 in registers: pairs of rows, then fours, then quarters of 128 bits change places. Rows and columns beyond the edge are masked. */
+static inline void transpose16(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+{
+    __m512 r[16], t[16];
+    const __mmask16 columns = first(cols);
+    for (size_t i = 0; i < 16; i++)
+        r[i] = i < rows ? _mm512_maskz_loadu_ps(columns, src + i * ld_src) : _mm512_setzero_ps();
+    for (size_t i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (size_t i = 0; i < 16; i += 4)
+        for (size_t j = 0; j < 2; j++) {
+            __m512d low = _mm512_castps_pd(t[i + j]), high = _mm512_castps_pd(t[i + j + 2]);
+            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    for (size_t i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+    const __mmask16 written = first(rows);
+    for (size_t i = 0; i < 16 && i < cols; i++)
+        _mm512_mask_storeu_ps(dst + i * ld_dst, written, r[i]);
+}
+
+static void transpose(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+{
+    for (size_t r = 0; r < rows; r += 16)
+        for (size_t c = 0; c < cols; c += 16)
+            transpose16(dst + c * ld_dst + r, ld_dst, src + r * ld_src + c, ld_src, rows - r < 16 ? rows - r : 16, cols - c < 16 ? cols - c : 16);
+}
+
+const attn_kernels attn_kernels_avx512 = {
+    .name = "avx512",
+    .softmax_row = softmax_row,
+    .exp_row = exp_row,
+    .softcap_row = softcap_row,
+    .bias_act_row = bias_act_row,
+    .layer_norm_row = layer_norm_row,
+    .add_row = add_row,
+    .all_finite = all_finite,
+    .transpose = transpose,
+    .write_shortest = attn_write_shortest_avx512,
+    .write_decimals = attn_write_decimals_avx512,
+    .to_half = attn_to_half_avx512,
+    .from_half = attn_from_half_avx512,
+    .from_bfloat16 = attn_from_bfloat16_avx512,
+    .base64_encode = attn_base64_encode_avx512,
+    .base64_decode = attn_base64_decode_avx512,
+    .read_plain = attn_read_plain_avx512,
+};

@@ -1,0 +1,329 @@
+/* kernels_vector.h - the float kernels, written once over a vector of floats; kernels_avx2.c and kernels_avx512.c define the vector and include this.
+ *
+ * The includer gives: vec, LANES, vec_set, vec_load, vec_store, vec_load_part(p, n, fill), vec_store_part(p, v, n) (the first n lanes, n <= LANES),
+ * vec_add, vec_sub, vec_mul, vec_div, vec_max, vec_min (both: the second operand when either is NaN), vec_fma(a, b, c) = ab + c, vec_fnma = c - ab,
+ * vec_round, vec_scale(p, n) = p 2^n for n in [-126, 127], vec_abs, vec_copysign(magnitude, sign),
+ * vec_keep_not_below(v, x, bound) = x < bound ? 0 : v, vec_pick_below(x, bound, a, b) = x < bound ? a : b, vec_sum, vec_highest (fixed order),
+ * and vec_flag, flag_none, flag_not_below(flag, x, bound) (raised where x >= bound or x is NaN), flag_any.
+ *
+ * A row's last, incomplete vector runs through the same instructions as the others with its missing lanes neutral, and lane i of vector v always adds to
+ * the same sum: bits depend on the row and its length alone.
+ * SPDX-License-Identifier: Apache-2.0 */
+
+#define INLINE static inline __attribute__((always_inline)) /* a vector must not travel through memory */
+
+/* Sums run in a few vectors side by side, over blocks short enough (8 or 16 additions a lane) that no rounding adds up; blocks are summed in double. */
+enum { SUMS = 4, STEP = SUMS * LANES, BLOCK = 8 * STEP };
+
+/* ---- exp -------------------------------------------------------------------------------------------------------------- *
+ * x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) by a polynomial of degree 6 (least maximal relative error: 3e-9); ln 2 in two parts, the first short enough
+ * that n times it is exact. */
+
+#define EXP_LOWEST (-87.3365f) /* below it float32 has no normal exp(x) */
+
+INLINE vec exp_reduced(vec x, vec *n)
+{
+    *n = vec_round(vec_mul(x, vec_set(1.44269504f)));
+    vec r = vec_fnma(*n, vec_set(0.693145752f), x);
+    r = vec_fnma(*n, vec_set(1.42860677e-6f), r);
+    vec p = vec_set(1.381453825e-3f);
+    p = vec_fma(p, r, vec_set(8.368745446e-3f));
+    p = vec_fma(p, r, vec_set(4.166838899e-2f));
+    p = vec_fma(p, r, vec_set(1.666652113e-1f));
+    p = vec_fma(p, r, vec_set(4.999999404e-1f));
+    p = vec_fma(p, r, vec_set(1.0f));
+    return vec_fma(p, r, vec_set(1.0f));
+}
+
+/* For x <= 88; 0 below EXP_LOWEST; NaN stays. */
+INLINE vec exp_low(vec x)
+{
+    vec n, p = exp_reduced(x, &n);
+    return vec_keep_not_below(vec_scale(p, n), x, vec_set(EXP_LOWEST));
+}
+
+/* For any x. 2^128 is not a float: the last factor 2 comes separately. */
+INLINE vec exp_any(vec x)
+{
+    vec n, p = exp_reduced(vec_min(vec_set(89.0f), x), &n);
+    vec m = vec_min(vec_set(127.0f), n);
+    vec twice = vec_add(vec_sub(n, m), vec_set(1.0f));
+    return vec_keep_not_below(vec_mul(vec_scale(p, m), twice), x, vec_set(EXP_LOWEST));
+}
+
+static void exp_row(float *y, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(y + i, exp_any(vec_load(x + i)));
+    if (i < n)
+        vec_store_part(y + i, exp_any(vec_load_part(x + i, n - i, vec_set(0))), n - i);
+}
+
+/* ---- softmax ---------------------------------------------------------------------------------------------------------- */
+
+/* The largest of x; *bad when there is NaN or +INFINITY among them. */
+INLINE float row_max(const float *x, size_t n, bool *bad)
+{
+    const vec lowest = vec_set(-INFINITY), top = vec_set(INFINITY);
+    vec a = lowest, b = lowest;
+    vec_flag flag = flag_none();
+    size_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        vec v = vec_load(x + i), w = vec_load(x + i + LANES);
+        a = vec_max(a, v);
+        b = vec_max(b, w);
+        flag = flag_not_below(flag_not_below(flag, v, top), w, top);
+    }
+    for (; i < n; i += LANES) {
+        vec v = vec_load_part(x + i, n - i < LANES ? n - i : LANES, lowest);
+        a = vec_max(a, v);
+        flag = flag_not_below(flag, v, top);
+    }
+    *bad = flag_any(flag);
+    return vec_highest(vec_max(a, b));
+}
+
+INLINE vec exp_here(float *x, vec max)
+{
+    vec e = exp_low(vec_sub(vec_load(x), max));
+    vec_store(x, e);
+    return e;
+}
+
+INLINE vec exp_here_part(float *x, vec max, size_t n)
+{
+    vec e = exp_low(vec_sub(vec_load_part(x, n, vec_set(-INFINITY)), max));
+    vec_store_part(x, e, n);
+    return e;
+}
+
+/* x = exp(x - max); the sum of at most BLOCK of them. */
+INLINE float exp_block(float *x, size_t n, vec max)
+{
+    vec s[SUMS] = { vec_set(0), vec_set(0), vec_set(0), vec_set(0) };
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        for (size_t j = 0; j < SUMS; j++)
+            s[j] = vec_add(s[j], exp_here(x + i + j * LANES, max));
+    for (size_t j = 0; j < SUMS; j++, i += LANES)
+        if (i + LANES <= n)
+            s[j] = vec_add(s[j], exp_here(x + i, max));
+        else if (i < n)
+            s[j] = vec_add(s[j], exp_here_part(x + i, max, n - i));
+    return vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3])));
+}
+
+static void scale_row(float *x, size_t n, vec factor)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(x + i, vec_mul(vec_load(x + i), factor));
+    if (i < n)
+        vec_store_part(x + i, vec_mul(vec_load_part(x + i, n - i, vec_set(0)), factor), n - i);
+}
+
+static bool softmax_row(float *x, size_t n)
+{
+    bool bad;
+    float max = row_max(x, n, &bad);
+    if (bad)
+        return false;
+    if (max == -INFINITY) { /* x - max would be NaN */
+        memset(x, 0, n * sizeof *x);
+        return true;
+    }
+    double sum = 0;
+    for (size_t i = 0; i < n; i += BLOCK)
+        sum += (double)exp_block(x + i, n - i < BLOCK ? n - i : BLOCK, vec_set(max));
+    scale_row(x, n, vec_set((float)(1 / sum)));
+    return true;
+}
+
+/* ---- activations ------------------------------------------------------------------------------------------------------ */
+
+/* x P(x), P the normal distribution function. ln P(-a) by a polynomial of degree 8 on [0, 6] (error of P 5e-8); beyond, it falls without end, as P does.
+ * P(x) = 1 - P(-x). */
+INLINE vec gelu(vec x)
+{
+    vec a = vec_abs(x);
+    vec p = vec_set(-6.268226684e-7f);
+    p = vec_fma(p, a, vec_set(1.082876588e-5f));
+    p = vec_fma(p, a, vec_set(-4.972953320e-5f));
+    p = vec_fma(p, a, vec_set(-2.863721165e-4f));
+    p = vec_fma(p, a, vec_set(5.141730420e-3f));
+    p = vec_fma(p, a, vec_set(-3.655145317e-2f));
+    p = vec_fma(p, a, vec_set(-3.182477057e-1f));
+    p = vec_fma(p, a, vec_set(-7.978911400e-1f));
+    p = exp_low(vec_fma(p, a, vec_set(-6.931470633e-1f)));
+    return vec_pick_below(x, vec_set(0), vec_mul(x, p), vec_fnma(x, p, x));
+}
+
+/* x / (1 + exp(-x)) */
+INLINE vec silu(vec x)
+{
+    return vec_div(x, vec_add(vec_set(1.0f), exp_any(vec_sub(vec_set(0), x))));
+}
+
+/* (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) */
+INLINE vec gelu_tanh(vec x)
+{
+    const float c = 0.797884561f; /* sqrt(2 / pi) */
+    vec u = vec_mul(x, vec_fma(vec_mul(x, x), vec_set(-2 * c * 0.044715f), vec_set(-2 * c)));
+    return vec_div(x, vec_add(vec_set(1.0f), exp_any(u)));
+}
+
+INLINE vec relu(vec x)
+{
+    return vec_max(vec_set(0), x);
+}
+
+INLINE vec same(vec x)
+{
+    return x;
+}
+
+INLINE void act_row(float *y, const float *bias, size_t n, vec (*act)(vec))
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(y + i, act(bias ? vec_add(vec_load(y + i), vec_load(bias + i)) : vec_load(y + i)));
+    if (i == n)
+        return;
+    vec v = vec_load_part(y + i, n - i, vec_set(0));
+    if (bias)
+        v = vec_add(v, vec_load_part(bias + i, n - i, vec_set(0)));
+    vec_store_part(y + i, act(v), n - i);
+}
+
+static void bias_act_row(float *y, const float *bias, size_t n, attn_activation act)
+{
+    switch (act) {
+    case ATTN_ACT_NONE:
+        act_row(y, bias, n, same);
+        break;
+    case ATTN_ACT_GELU:
+        act_row(y, bias, n, gelu);
+        break;
+    case ATTN_ACT_GELU_TANH:
+        act_row(y, bias, n, gelu_tanh);
+        break;
+    case ATTN_ACT_RELU:
+        act_row(y, bias, n, relu);
+        break;
+    case ATTN_ACT_SILU:
+        act_row(y, bias, n, silu);
+        break;
+    }
+}
+
+/* Below 5/8 an odd polynomial of degree 11, exact where a score is small beside its cap; above, 1 - 2 / (exp(2 |v|) + 1). */
+INLINE vec tanh_vec(vec v)
+{
+    vec a = vec_abs(v), s = vec_mul(v, v);
+    vec p = vec_set(-5.453494377e-3f);
+    p = vec_fma(p, s, vec_set(2.041291445e-2f));
+    p = vec_fma(p, s, vec_set(-5.367053300e-2f));
+    p = vec_fma(p, s, vec_set(1.333062351e-1f));
+    p = vec_fma(p, s, vec_set(-3.333325386e-1f));
+    vec small = vec_fma(vec_mul(p, s), a, a);
+    vec e = exp_any(vec_add(a, a));
+    vec large = vec_sub(vec_set(1.0f), vec_div(vec_set(2.0f), vec_add(e, vec_set(1.0f))));
+    return vec_copysign(vec_pick_below(a, vec_set(0.625f), small, large), v);
+}
+
+static void softcap_row(float *x, size_t n, float cap)
+{
+    const vec c = vec_set(cap);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(x + i, vec_mul(c, tanh_vec(vec_div(vec_load(x + i), c))));
+    if (i < n)
+        vec_store_part(x + i, vec_mul(c, tanh_vec(vec_div(vec_load_part(x + i, n - i, vec_set(0)), c))), n - i);
+}
+
+/* ---- layer norm ------------------------------------------------------------------------------------------------------- */
+
+/* y = z; the sum of z, as good as a float sum is. */
+INLINE float sum_row(float *y, const float *x, const float *bias, const float *residual, size_t n)
+{
+    vec s = vec_set(0), t = vec_set(0), zero = vec_set(0);
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t left = n - i < LANES ? n - i : LANES;
+        vec z = vec_load_part(x + i, left, zero);
+        if (bias)
+            z = vec_add(z, vec_load_part(bias + i, left, zero));
+        if (residual)
+            z = vec_add(z, vec_load_part(residual + i, left, zero));
+        vec_store_part(y + i, z, left);
+        vec old = s; /* two sums take turns */
+        s = t;
+        t = vec_add(old, z);
+    }
+    return vec_sum(vec_add(s, t));
+}
+
+typedef struct moments {
+    double first, second;
+} moments;
+
+/* Adds the sums of d and d^2, d = z - near, over at most BLOCK numbers. */
+INLINE void add_moments(moments *m, const float *z, size_t n, vec near)
+{
+    vec s = vec_set(0), q = vec_set(0), t = vec_set(0), r = vec_set(0);
+    for (size_t i = 0; i < n; i += LANES) {
+        vec d = vec_sub(vec_load_part(z + i, n - i < LANES ? n - i : LANES, near), near);
+        vec old_s = s, old_q = q; /* two sums take turns */
+        s = t;
+        q = r;
+        t = vec_add(old_s, d);
+        r = vec_fma(d, d, old_q);
+    }
+    m->first += (double)vec_sum(vec_add(s, t));
+    m->second += (double)vec_sum(vec_add(q, r));
+}
+
+/* Taken around `near`, a float close to the mean, the moments lose nothing to the size of z. */
+static void layer_norm_row(float *y, const float *x, const float *bias, const float *residual, const float *gain, const float *shift, size_t n, float eps)
+{
+    const float near = sum_row(y, x, bias, residual, n) / (float)n;
+    moments m = { 0, 0 };
+    for (size_t i = 0; i < n; i += BLOCK)
+        add_moments(&m, y + i, n - i < BLOCK ? n - i : BLOCK, vec_set(near));
+    double rest = m.first / (double)n;
+    double variance = m.second / (double)n - rest * rest;
+    /* Rounding may leave it just below 0. NaN, and what float32 cannot hold, must not come out as a number. */
+    double factor = variance <= (double)FLT_MAX ? 1 / sqrt((variance > 0 ? variance : 0) + (double)eps) : (double)NAN;
+    const vec zero = vec_set(0), near_vec = vec_set(near), rest_vec = vec_set((float)rest), factor_vec = vec_set((float)factor);
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t left = n - i < LANES ? n - i : LANES;
+        vec d = vec_sub(vec_sub(vec_load_part(y + i, left, zero), near_vec), rest_vec);
+        vec r = vec_fma(vec_mul(d, factor_vec), vec_load_part(gain + i, left, zero), vec_load_part(shift + i, left, zero));
+        vec_store_part(y + i, r, left);
+    }
+}
+
+/* ---- the rest --------------------------------------------------------------------------------------------------------- */
+
+static void add_row(float *y, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(y + i, vec_add(vec_load(y + i), vec_load(x + i)));
+    if (i < n)
+        vec_store_part(y + i, vec_add(vec_load_part(y + i, n - i, vec_set(0)), vec_load_part(x + i, n - i, vec_set(0))), n - i);
+}
+
+/* 0 times a number is 0, 0 times an infinity or NaN is NaN. */
+static bool all_finite(const float *x, size_t n)
+{
+    vec s[SUMS] = { vec_set(0), vec_set(0), vec_set(0), vec_set(0) };
+    const vec zero = vec_set(0);
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        for (size_t j = 0; j < SUMS; j++)
+            s[j] = vec_fma(vec_load(x + i + j * LANES), zero, s[j]);
+    for (; i < n; i += LANES)
+        s[0] = vec_fma(vec_load_part(x + i, n - i < LANES ? n - i : LANES, zero), zero, s[0]);
+    return vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3]))) == 0;
+}

@@ -1,0 +1,248 @@
+/* bench_kernels.c - what the kernels reach on this machine, one core, beside the FMA peak measured in the same run. Prints tables in Markdown.
+ * Each figure is the best of several runs of a few milliseconds: a machine that does other work only ever makes a run longer.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "math/gemm.h"
+#include "math/kernels.h"
+
+#include <immintrin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RUNS = 15 };
+
+static double seconds(void)
+{
+    return (double)attn_clock_ns() * 1e-9;
+}
+
+/* Best time of one call, in seconds. */
+static double best_time(void (*body)(void *), void *ctx)
+{
+    body(ctx);
+    double start = seconds(), best = 1e9;
+    body(ctx);
+    double once = seconds() - start;
+    int inner = once > 2e-3 ? 1 : (int)(2e-3 / (once + 1e-9)) + 1;
+    for (int run = 0; run < RUNS; run++) {
+        start = seconds();
+        for (int i = 0; i < inner; i++)
+            body(ctx);
+        double t = (seconds() - start) / inner;
+        best = t < best ? t : best;
+    }
+    return best;
+}
+
+/* ---- the peak: multiply-adds in registers, enough of them side by side to hide their latency --------------------------- */
+
+enum { CHAINS = 12, ROUNDS = 100000 };
+static volatile float sink;
+
+__attribute__((target("avx2,fma"))) static void peak_avx2(void *ctx)
+{
+    (void)ctx;
+    __m256 a[CHAINS], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
+    for (int i = 0; i < CHAINS; i++)
+        a[i] = _mm256_set1_ps((float)i);
+    for (int r = 0; r < ROUNDS; r++)
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++)
+            a[i] = _mm256_fmadd_ps(a[i], x, y);
+    for (int i = 1; i < CHAINS; i++)
+        a[0] = _mm256_add_ps(a[0], a[i]);
+    sink = _mm256_cvtss_f32(a[0]);
+}
+
+__attribute__((target("avx512f"))) static void peak_avx512(void *ctx)
+{
+    (void)ctx;
+    __m512 a[CHAINS], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
+    for (int i = 0; i < CHAINS; i++)
+        a[i] = _mm512_set1_ps((float)i);
+    for (int r = 0; r < ROUNDS; r++)
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++)
+            a[i] = _mm512_fmadd_ps(a[i], x, y);
+    for (int i = 1; i < CHAINS; i++)
+        a[0] = _mm512_add_ps(a[0], a[i]);
+    sink = _mm512_cvtss_f32(a[0]);
+}
+
+/* GFLOP/s */
+static double measure_peak(void)
+{
+    double peak = 0;
+    if (attn_kernels_find("avx2"))
+        peak = 2e-9 * 8 * CHAINS * ROUNDS / best_time(peak_avx2, NULL);
+    if (attn_kernels_find("avx512")) {
+        double wide = 2e-9 * 16 * CHAINS * ROUNDS / best_time(peak_avx512, NULL);
+        printf("FMA peak of one core, GFLOP/s: %.1f with AVX2, %.1f with AVX-512\n\n", peak, wide);
+        peak = wide > peak ? wide : peak;
+    } else {
+        printf("FMA peak of one core, GFLOP/s: %.1f with AVX2\n\n", peak);
+    }
+    return peak;
+}
+
+/* ---- matrix products ---------------------------------------------------------------------------------------------------- */
+
+typedef struct product {
+    attn_runtime *rt;
+    attn_arena *arena;
+    attn_panels w;
+    float *x, *y;
+    const float *bias;
+    size_t m;
+    attn_activation act;
+} product;
+
+static void run_linear(void *ctx)
+{
+    product *p = ctx;
+    attn_runtime_enter(p->rt);
+    if (attn_linear(p->rt, p->y, p->w.n, p->x, p->w.k, p->m, &p->w, p->bias, p->act, p->arena, NULL) != ATTN_OK)
+        exit(EXIT_FAILURE);
+    attn_runtime_leave(p->rt);
+}
+
+static float *floats(size_t n)
+{
+    float *p = aligned_alloc(64, (n * sizeof *p + 4096) / 64 * 64);
+    if (!p)
+        exit(EXIT_FAILURE);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (float)(i * 2654435761u % 1000) / 1000.0f - 0.5f;
+    return p;
+}
+
+static double gflops(attn_runtime *rt, size_t m, size_t n, size_t k)
+{
+    const attn_gemm *g = attn_runtime_gemm(rt);
+    float *w = floats(n * k), *packed = floats(attn_gemm_panel_bytes(g, n, k) / sizeof(float));
+    attn_gemm_pack(g, packed, w, n, k, (ptrdiff_t)k, 1);
+    product p = { rt, attn_arena_new(), { packed, n, k }, floats(m * k), floats(m * n), NULL, m, ATTN_ACT_NONE };
+    double speed = 2e-9 * (double)(m * n * k) / best_time(run_linear, &p);
+    attn_arena_free(p.arena);
+    free(w);
+    free(packed);
+    free(p.x);
+    free(p.y);
+    return speed;
+}
+
+static void bench_products(const attn_kernels *table, double peak, int threads)
+{
+    static const size_t tokens[] = { 8, 16, 32, 128, 512 },
+                        shapes[][2] = { { 384, 384 }, { 1536, 384 }, { 384, 1536 }, { 768, 768 }, { 3072, 768 }, { 768, 3072 } };
+    attn_runtime *rt;
+    attn_runtime_options options = { .threads = threads, .kernels = table->name };
+    if (attn_runtime_new(&rt, &options, NULL) != ATTN_OK)
+        exit(EXIT_FAILURE);
+    printf("attn_linear, %s, %s, %d thread(s): GFLOP/s (share of the peak)\n\n| out x in | 8 | 16 | 32 | 128 | 512 tokens |\n|---|---|---|---|---|---|\n",
+           table->name, attn_runtime_gemm_kernel(rt), threads);
+    for (size_t s = 0; s < 6; s++) {
+        printf("| %zu x %zu |", shapes[s][0], shapes[s][1]);
+        for (size_t t = 0; t < 5; t++) {
+            double speed = gflops(rt, tokens[t], shapes[s][0], shapes[s][1]);
+            printf(" %.0f (%.0f %%) |", speed, 100 * speed / (peak * threads));
+            fflush(stdout);
+        }
+        printf("\n");
+    }
+    printf("\n");
+    attn_runtime_free(rt);
+}
+
+/* ---- rows --------------------------------------------------------------------------------------------------------------- */
+
+enum { ROWS = 16 };
+
+typedef struct rows {
+    const attn_kernels *table;
+    float *y;
+    const float *x, *gain;
+    size_t n;
+    attn_activation act;
+} rows;
+
+/* In-place kernels work on a fresh copy of x each time; run_copy measures what that costs. */
+static void run_copy(void *ctx)
+{
+    rows *r = ctx;
+    memcpy(r->y, r->x, ROWS * r->n * sizeof *r->y);
+}
+
+static void run_softmax(void *ctx)
+{
+    rows *r = ctx;
+    run_copy(r);
+    for (size_t i = 0; i < ROWS; i++)
+        r->table->softmax_row(r->y + i * r->n, r->n);
+}
+
+static void run_act(void *ctx)
+{
+    rows *r = ctx;
+    run_copy(r);
+    for (size_t i = 0; i < ROWS; i++)
+        r->table->bias_act_row(r->y + i * r->n, r->gain, r->n, r->act);
+}
+
+static void run_norm(void *ctx)
+{
+    rows *r = ctx;
+    for (size_t i = 0; i < ROWS; i++)
+        r->table->layer_norm_row(r->y + i * r->n, r->x + i * r->n, NULL, NULL, r->gain, r->gain, r->n, 1e-5f);
+}
+
+static void run_exp(void *ctx)
+{
+    rows *r = ctx;
+    r->table->exp_row(r->y, r->x, ROWS * r->n);
+}
+
+static void run_transpose(void *ctx)
+{
+    rows *r = ctx;
+    r->table->transpose(r->y, ROWS, r->x, r->n, ROWS, r->n);
+}
+
+static void bench_rows(const attn_kernels *table)
+{
+    static const size_t sizes[] = { 16, 128, 384, 768 };
+    printf("| %s, ns a number, rows of | softmax | exp | gelu | gelu_tanh | silu | layer norm | transpose |\n|---|---|---|---|---|---|---|---|\n", table->name);
+    for (size_t s = 0; s < 4; s++) {
+        size_t n = sizes[s];
+        float *x = floats(ROWS * n), *y = floats(ROWS * n), *gain = floats(n);
+        rows r = { table, y, x, gain, n, ATTN_ACT_NONE };
+        double unit = 1e9 / (double)(ROWS * n), copy = best_time(run_copy, &r);
+        printf("| %zu | %.3f | %.3f |", n, (best_time(run_softmax, &r) - copy) * unit, best_time(run_exp, &r) * unit);
+        const attn_activation acts[] = { ATTN_ACT_GELU, ATTN_ACT_GELU_TANH, ATTN_ACT_SILU };
+        for (size_t a = 0; a < 3; a++) {
+            r.act = acts[a];
+            printf(" %.3f |", (best_time(run_act, &r) - copy) * unit);
+        }
+        printf(" %.3f |", best_time(run_norm, &r) * unit);
+        printf(" %.3f |\n", best_time(run_transpose, &r) * unit);
+        free(x);
+        free(y);
+        free(gain);
+    }
+    printf("\n");
+}
+
+int main(int argc, char **argv)
+{
+    int threads = argc > 1 ? atoi(argv[1]) : 1;
+    if (threads < 1) {
+        fprintf(stderr, "usage: %s [threads]\n", argv[0]);
+        return EXIT_FAILURE;
+    }
+    double peak = measure_peak();
+    for (const attn_kernels *const *all = attn_kernels_all(); *all; all++) {
+        bench_rows(*all);
+        bench_products(*all, peak, threads);
+    }
+    return EXIT_SUCCESS;
+}

@@ -17,6 +17,7 @@ typedef struct attn_attention_out {
     float *attentions, *scores, *raw_scores; /* [kept, T_q, T_k] each */
     float *context;                          /* head h, row i at context + h * context_head_stride + i * context_row_stride; all heads */
     ptrdiff_t context_head_stride, context_row_stride;
+    bool context_of_kept; /* nobody needs the other heads: only kept ones are computed, head h at context + slot[h] * context_head_stride */
 } attn_attention_out;
 
 /* Errors: ATTN_E_OVERFLOW (a score is NaN or +infinity, a context vector not finite), ATTN_E_NOMEM, ATTN_E_CANCELLED (looked at before every block).

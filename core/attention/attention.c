@@ -1,0 +1,452 @@
+/* attention/attention.c - scaled dot-product attention that keeps what it saw.
+ *
+ * For head h and query i:  x[j] = scale * q[i] . k[j]            a matrix product, for a block of queries at once
+ *                          scores of the visible keys            scores.c
+ *                          a[j] = exp(x[j] - max) / sum          in place
+ *                          c    = sum a[j] * v[j]                a matrix product again
+ *
+ * Fast attention avoids ever holding a row of a. We are asked for the rows, so a block of them is made in the map's own memory, or in scratch that fits
+ * the second-level cache when nobody keeps it.
+ *
+ * What makes bits independent of threads and blocks: a product's element depends on its two rows alone (gemm.h); a softmax sees exactly the visible
+ * range of its row; and a @ v is summed over CHUNKs of keys at fixed places. Chunks that a whole block does not see are left out, which changes
+ * nothing: they would add zeros to a sum that began with zero.
+ *
+ * Keys and values are packed for a few key/value heads at a time (PANEL_BYTES), so packing never needs a copy of all of a long input.
+ * Cost: 2 * H * T_q * T_k * (d + d_v) flops, less what no row of a block sees. Reference: Vaswani et al. 2017, 3.2.1.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "attention/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "attention/scores.h"
+#include "math/gemm.h"
+
+enum {
+    CHUNK = 512,              /* keys summed in one product of a @ v */
+    BLOCK_SCORES = 64 * 1024, /* floats of a block aimed at: 256 KiB, at home in any second-level cache */
+    BLOCK_LEAST = 32,         /* rows: fewer, and reading the packed keys costs more than multiplying them */
+    BLOCK_MOST = 64,          /* rows: more, and one short head is not enough tasks */
+    PANEL_BYTES = 8 << 20,    /* of packed keys and values at a time; one head may take more */
+    ALIGNMENT = 64
+};
+
+/* What stops a task. Of several the one of the lowest head and block is told, whatever thread was first. */
+typedef enum attention_fault { FAULT_NONE, FAULT_RAW_SCORES, FAULT_SCORES, FAULT_CONTEXT, FAULT_INTERNAL } attention_fault;
+
+/* Sizes, functions of the input's sizes and of the runtime alone. Bytes are multiples of ALIGNMENT. */
+typedef struct plan {
+    size_t block, blocks;                      /* rows of a block, blocks of a head */
+    size_t chunks;                             /* of keys, 0 when no context is wanted */
+    size_t key_bytes;                          /* packed keys of one head */
+    size_t chunk_bytes;                        /* packed values of one chunk */
+    size_t head_bytes;                         /* both */
+    size_t batch;                              /* key/value heads packed at a time */
+    size_t row;                                /* floats from row to row of scratch scores */
+    size_t gemm_bytes, sum_bytes, score_bytes; /* scratch of one slot: a product's, one chunk's context, scores */
+    size_t slot_bytes, total;                  /* all scratch of one slot, everything */
+} plan;
+
+typedef struct attention_job {
+    const attn_operator_input *in;
+    const attn_attention_out *out;
+    const attn_kernels *kernels;
+    const attn_gemm *gemm;
+    attn_cancel *cancel;
+    plan size;
+    size_t first_group; /* of the key/value heads packed now */
+    unsigned char *panels, *scratch;
+    _Atomic uint64_t fault; /* task number * 8 + fault, the least so far; UINT64_MAX: none */
+    atomic_bool cancelled;
+} attention_job;
+
+/* One block of one head while it is computed. */
+typedef struct block {
+    attention_job *job;
+    size_t h, first, rows;
+    attn_range seen; /* keys that some row sees */
+    attn_range set;  /* keys at which weights are written, zeros included */
+    const unsigned char *panels;
+    float *x; /* [rows, row]: scores, then weights */
+    size_t row;
+    bool weighs;                          /* x goes through the softmax */
+    float *scores, *raw_scores, *context; /* row 0 of this block in the outputs, or NULL; x may be one of them */
+    float *gemm_scratch, *sum;
+} block;
+
+/* ---- sizes -------------------------------------------------------------------------------------------------------------- */
+
+static bool is_kept(const attn_attention_out *out, size_t h)
+{
+    return !out->slot || out->slot[h] >= 0;
+}
+
+static bool has_maps(const attn_attention_out *out)
+{
+    return out->attentions || out->scores || out->raw_scores;
+}
+
+static bool wants_context(const attn_attention_out *out, size_t h)
+{
+    return out->context && (!out->context_of_kept || is_kept(out, h));
+}
+
+static bool is_wanted(const attn_attention_out *out, size_t h)
+{
+    return wants_context(out, h) || (is_kept(out, h) && has_maps(out));
+}
+
+/* Whether some head's weights have no map to be made in. */
+static bool needs_scratch_scores(const attn_operator_input *in, const attn_attention_out *out)
+{
+    if (!out->context)
+        return false;
+    if (!out->attentions)
+        return true;
+    for (size_t h = 0; h < in->num_attention_heads && !out->context_of_kept; h++)
+        if (!is_kept(out, h))
+            return true;
+    return false;
+}
+
+/* *bytes = count * size rounded up to ALIGNMENT. */
+static bool sized(size_t count, size_t size, size_t *bytes)
+{
+    size_t product;
+    if (!attn_mul(count, size, &product) || !attn_add(product, ALIGNMENT - 1, &product))
+        return false;
+    *bytes = product / ALIGNMENT * ALIGNMENT;
+    return true;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t block_rows(const attn_gemm *gemm, size_t T_q, size_t T_k)
+{
+    size_t mr, nr;
+    attn_gemm_tile(gemm, &mr, &nr);
+    size_t rows = larger(BLOCK_LEAST, smaller(BLOCK_MOST, BLOCK_SCORES / T_k));
+    return smaller((rows + nr - 1) / nr * nr, T_q);
+}
+
+static bool plan_panels(plan *size, const attn_gemm *gemm, const attn_operator_input *in)
+{
+    size_t keys = attn_gemm_panel_bytes(gemm, in->T_k, in->head_dim), chunk = attn_gemm_panel_bytes(gemm, in->value_dim, smaller(CHUNK, in->T_k)), values;
+    if (keys == 0 || chunk == 0 || !sized(keys, 1, &size->key_bytes) || !sized(chunk, 1, &size->chunk_bytes))
+        return false;
+    if (!attn_mul(size->chunks, size->chunk_bytes, &values) || !attn_add(size->key_bytes, values, &size->head_bytes))
+        return false;
+    size->batch = smaller(in->num_key_value_heads, larger(1, PANEL_BYTES / size->head_bytes));
+    return true;
+}
+
+static bool plan_slot(plan *size, const attn_gemm *gemm, const attn_operator_input *in, const attn_attention_out *out)
+{
+    size_t keys = attn_gemm_scratch_bytes(gemm, size->block, in->head_dim), values = 0;
+    if (size->chunks > 0)
+        values = attn_gemm_scratch_bytes(gemm, size->block, smaller(CHUNK, in->T_k));
+    size_t sum_row = size->chunks > 1 ? in->value_dim : 0;
+    if (!attn_add(in->T_k, 15, &size->row) || !sized(larger(keys, values), 1, &size->gemm_bytes))
+        return false;
+    size->row = size->row / 16 * 16;
+    size_t score_row = needs_scratch_scores(in, out) ? size->row : 0;
+    return attn_mul(sum_row, sizeof(float), &sum_row) && sized(size->block, sum_row, &size->sum_bytes) && attn_mul(score_row, sizeof(float), &score_row) &&
+           sized(size->block, score_row, &size->score_bytes) && attn_add(size->gemm_bytes, size->sum_bytes, &size->slot_bytes) &&
+           attn_add(size->slot_bytes, size->score_bytes, &size->slot_bytes);
+}
+
+/* False when something does not fit size_t. */
+static bool plan_make(plan *size, const attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out)
+{
+    const attn_gemm *gemm = attn_runtime_gemm(runtime);
+    *size = (plan){ .block = block_rows(gemm, in->T_q, in->T_k) };
+    size->blocks = (in->T_q + size->block - 1) / size->block;
+    size->chunks = out->context ? (in->T_k - 1) / CHUNK + 1 : 0;
+    size_t panels, scratch;
+    return plan_panels(size, gemm, in) && plan_slot(size, gemm, in, out) && attn_mul(size->batch, size->head_bytes, &panels) &&
+           attn_mul((size_t)attn_runtime_threads(runtime), size->slot_bytes, &scratch) && attn_add(panels, scratch, &size->total);
+}
+
+uint64_t attn_attention_bytes(const attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out)
+{
+    plan size;
+    return plan_make(&size, runtime, in, out) ? size.total : UINT64_MAX;
+}
+
+/* ---- faults ------------------------------------------------------------------------------------------------------------- */
+
+static void record_fault(attention_job *job, uint64_t task, attention_fault what)
+{
+    uint64_t mine = task * 8 + (uint64_t)what, seen = atomic_load(&job->fault);
+    while (mine < seen && !atomic_compare_exchange_weak(&job->fault, &seen, mine))
+        ;
+}
+
+static attn_status report(attention_job *job, attn_error *err)
+{
+    uint64_t least = atomic_load(&job->fault);
+    if (atomic_load(&job->cancelled))
+        return attn_fail(err, ATTN_E_CANCELLED, "", "the computation was called off");
+    if (least == UINT64_MAX)
+        return ATTN_OK;
+    switch (least % 8) {
+    case FAULT_RAW_SCORES:
+        return attn_fail(err, ATTN_E_OVERFLOW, "raw_scores", "a product of a query and a key is beyond float32");
+    case FAULT_SCORES:
+        return attn_fail(err, ATTN_E_OVERFLOW, "scores", "a score is beyond float32 once bias and mask are added");
+    case FAULT_CONTEXT:
+        return attn_fail(err, ATTN_E_OVERFLOW, "context", "a weighted sum of values is beyond float32");
+    default:
+        return attn_fail(err, ATTN_E_INTERNAL, "attention", "a matrix product was refused");
+    }
+}
+
+/* ---- one row ------------------------------------------------------------------------------------------------------------ */
+
+static void fill(float *x, size_t from, size_t to, float value)
+{
+    for (size_t j = from; j < to; j++)
+        x[j] = value;
+}
+
+/* The row as it enters the softmax, given x = score + shift in the range. s may be x. */
+static void write_scores(float *s, const float *x, attn_range range, size_t T_k, float shift)
+{
+    fill(s, 0, range.lo, -INFINITY);
+    for (size_t j = range.lo; j < range.hi; j++)
+        s[j] = x[j] - shift;
+    fill(s, range.hi, T_k, -INFINITY);
+}
+
+/* Products must be finite: all of them where they are an answer, else those somebody sees. */
+static bool check_products(const block *b, size_t r, const float *x, attn_range range)
+{
+    size_t T_k = b->job->in->T_k;
+    if (!b->raw_scores)
+        return range.lo == range.hi || b->job->kernels->all_finite(x + range.lo, range.hi - range.lo);
+    float *raw = b->raw_scores + r * T_k;
+    if (raw != x)
+        memcpy(raw, x, T_k * sizeof *raw);
+    return b->job->kernels->all_finite(raw, T_k);
+}
+
+/* From products to weights, row r of the block. */
+static attention_fault finish_row(const block *b, size_t r)
+{
+    const attn_operator_input *in = b->job->in;
+    float *x = b->x + r * b->row, shift = 0.0f;
+    attn_range range = attn_visible_keys(&in->rules, b->first + r, in->T_k);
+    if (range.lo > range.hi)
+        range.lo = range.hi;
+    bool sees = range.lo < range.hi;
+    if (!check_products(b, r, x, range))
+        return FAULT_RAW_SCORES;
+    if (!b->scores && !b->weighs)
+        return FAULT_NONE;
+    if (sees && !attn_score_row(b->job->kernels, &in->rules, b->h, b->first + r, range, x, &shift))
+        return FAULT_SCORES;
+    if (b->scores)
+        write_scores(b->scores + r * in->T_k, x, range, in->T_k, shift);
+    if (!b->weighs)
+        return FAULT_NONE;
+    fill(x, b->set.lo, range.lo, 0.0f);
+    fill(x, range.hi, b->set.hi, 0.0f);
+    return !sees || b->job->kernels->softmax_row(x + range.lo, range.hi - range.lo) ? FAULT_NONE : FAULT_SCORES;
+}
+
+/* ---- one block ---------------------------------------------------------------------------------------------------------- */
+
+static attention_fault multiply_keys(const block *b)
+{
+    const attn_operator_input *in = b->job->in;
+    attn_panels keys = { (const float *)b->panels, in->T_k, in->head_dim };
+    const float *q = in->query.data + (ptrdiff_t)b->h * in->query.head_stride + (ptrdiff_t)b->first * in->query.row_stride;
+    size_t mr, nr;
+    attn_gemm_tile(b->job->gemm, &mr, &nr);
+    attn_range range = b->raw_scores ? (attn_range){ 0, in->T_k } : b->seen;
+    size_t from = range.lo / mr * mr, to = smaller((range.hi + mr - 1) / mr * mr, in->T_k);
+    if (from >= to)
+        return FAULT_NONE;
+    attn_status status =
+        attn_gemm_rows(b->job->gemm, b->x, b->row, q, (size_t)in->query.row_stride, b->rows, &keys, from, to, in->rules.scale, b->gemm_scratch);
+    return status == ATTN_OK ? FAULT_NONE : FAULT_INTERNAL;
+}
+
+/* context = x @ v, a chunk of keys at a time. */
+static attention_fault multiply_values(const block *b)
+{
+    const attention_job *job = b->job;
+    const attn_operator_input *in = job->in;
+    size_t d_v = in->value_dim, ldy = (size_t)job->out->context_row_stride;
+    bool alone = job->size.chunks == 1;
+    for (size_t r = 0; r < b->rows && !(alone && b->seen.hi > 0); r++)
+        fill(b->context + r * ldy, 0, d_v, 0.0f);
+    for (size_t c = b->seen.lo / CHUNK; c * CHUNK < b->seen.hi; c++) {
+        attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), d_v, smaller(CHUNK, in->T_k - c * CHUNK) };
+        float *y = alone ? b->context : b->sum;
+        if (attn_gemm_rows(job->gemm, y, alone ? ldy : d_v, b->x + c * CHUNK, b->row, b->rows, &values, 0, d_v, 1.0f, b->gemm_scratch) != ATTN_OK)
+            return FAULT_INTERNAL;
+        for (size_t r = 0; r < b->rows && !alone; r++)
+            job->kernels->add_row(b->context + r * ldy, b->sum + r * d_v, d_v);
+    }
+    for (size_t r = 0; r < b->rows; r++)
+        if (!job->kernels->all_finite(b->context + r * ldy, d_v))
+            return FAULT_CONTEXT;
+    return FAULT_NONE;
+}
+
+static void choose_keys(block *b, bool keeps_weights)
+{
+    const attn_operator_input *in = b->job->in;
+    attn_range first = attn_visible_keys(&in->rules, b->first, in->T_k);
+    attn_range last = attn_visible_keys(&in->rules, b->first + b->rows - 1, in->T_k);
+    b->seen = first.lo < last.hi ? (attn_range){ first.lo, last.hi } : (attn_range){ 0, 0 };
+    b->set = (attn_range){ b->seen.lo / CHUNK * CHUNK, smaller((b->seen.hi + CHUNK - 1) / CHUNK * CHUNK, in->T_k) };
+    if (keeps_weights)
+        b->set = (attn_range){ 0, in->T_k };
+}
+
+/* Where things of this block go. At most one copy of each: x lies in the map of weights, else in scratch where weights are needed all the same, else in
+ * the last map that is kept. */
+static void place_block(block *b, unsigned char *scratch)
+{
+    const attention_job *job = b->job;
+    const attn_attention_out *out = job->out;
+    size_t T_q = job->in->T_q, T_k = job->in->T_k, place = out->slot && is_kept(out, b->h) ? (size_t)out->slot[b->h] : b->h;
+    size_t at = (place * T_q + b->first) * T_k;
+    bool kept = is_kept(out, b->h);
+    float *weights = kept && out->attentions ? out->attentions + at : NULL;
+    b->gemm_scratch = (float *)scratch;
+    b->sum = (float *)(scratch + job->size.gemm_bytes);
+    b->scores = kept && out->scores ? out->scores + at : NULL;
+    b->raw_scores = kept && out->raw_scores ? out->raw_scores + at : NULL;
+    if (wants_context(out, b->h))
+        b->context = out->context + (ptrdiff_t)(out->context_of_kept ? place : b->h) * out->context_head_stride + (ptrdiff_t)b->first * out->context_row_stride;
+    b->weighs = weights || b->context;
+    b->row = T_k;
+    b->x = weights;
+    if (!weights && b->context) {
+        b->x = (float *)(scratch + job->size.gemm_bytes + job->size.sum_bytes);
+        b->row = job->size.row;
+    } else if (!weights) {
+        b->x = b->scores ? b->scores : b->raw_scores;
+    }
+    choose_keys(b, weights != NULL);
+}
+
+static attention_fault compute_block(const block *b)
+{
+    attention_fault found = multiply_keys(b);
+    for (size_t r = 0; r < b->rows && found == FAULT_NONE; r++)
+        found = finish_row(b, r);
+    return found == FAULT_NONE && b->context ? multiply_values(b) : found;
+}
+
+static void block_task(void *ctx, size_t i, int slot)
+{
+    attention_job *job = ctx;
+    const plan *size = &job->size;
+    size_t group = job->in->num_attention_heads / job->in->num_key_value_heads;
+    size_t h = job->first_group * group + i / size->blocks, first = i % size->blocks * size->block;
+    uint64_t task = (uint64_t)h * size->blocks + i % size->blocks;
+    if (!is_wanted(job->out, h) || atomic_load(&job->fault) / 8 < task)
+        return;
+    if (attn_cancelled(job->cancel)) {
+        atomic_store(&job->cancelled, true);
+        return;
+    }
+    block b = { .job = job, .h = h, .first = first, .rows = smaller(size->block, job->in->T_q - first) };
+    b.panels = job->panels + (h / group - job->first_group) * size->head_bytes;
+    place_block(&b, job->scratch + (size_t)slot * size->slot_bytes);
+    attention_fault found = compute_block(&b);
+    if (found != FAULT_NONE)
+        record_fault(job, task, found);
+}
+
+/* ---- all ---------------------------------------------------------------------------------------------------------------- */
+
+static bool group_is_wanted(const attention_job *job, size_t g)
+{
+    size_t group = job->in->num_attention_heads / job->in->num_key_value_heads;
+    for (size_t h = g * group; h < (g + 1) * group; h++)
+        if (is_wanted(job->out, h))
+            return true;
+    return false;
+}
+
+/* Task 0 of a head packs its keys, the others a chunk of its values each. */
+static void pack_task(void *ctx, size_t i, int slot)
+{
+    (void)slot;
+    attention_job *job = ctx;
+    const attn_operator_input *in = job->in;
+    size_t parts = 1 + job->size.chunks, part = i % parts, g = job->first_group + i / parts;
+    unsigned char *head = job->panels + i / parts * job->size.head_bytes;
+    if (!group_is_wanted(job, g))
+        return;
+    if (part == 0) {
+        const float *k = in->key.data + (ptrdiff_t)g * in->key.head_stride;
+        attn_gemm_pack(job->gemm, (float *)head, k, in->T_k, in->head_dim, in->key.row_stride, 1);
+        return;
+    }
+    size_t first = (part - 1) * CHUNK;
+    const float *v = in->value.data + (ptrdiff_t)g * in->value.head_stride + (ptrdiff_t)first * in->value.row_stride;
+    float *dst = (float *)(head + job->size.key_bytes + (part - 1) * job->size.chunk_bytes);
+    attn_gemm_pack(job->gemm, dst, v, in->value_dim, smaller(CHUNK, in->T_k - first), 1, in->value.row_stride);
+}
+
+static void run_groups(attn_runtime *runtime, attention_job *job)
+{
+    size_t G = job->in->num_key_value_heads, group = job->in->num_attention_heads / G;
+    for (size_t g = 0; g < G && atomic_load(&job->fault) == UINT64_MAX && !atomic_load(&job->cancelled); g += job->size.batch) {
+        size_t n = smaller(job->size.batch, G - g);
+        job->first_group = g;
+        attn_parallel(runtime, n * (1 + job->size.chunks), pack_task, job);
+        attn_parallel(runtime, n * group * job->size.blocks, block_task, job);
+    }
+}
+
+attn_status attn_attention(attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out, attn_arena *arena, attn_cancel *cancel,
+                           attn_error *err)
+{
+    attention_job job = {
+        .in = in, .out = out, .kernels = attn_runtime_table(runtime), .gemm = attn_runtime_gemm(runtime), .cancel = cancel, .fault = UINT64_MAX
+    };
+    if (!plan_make(&job.size, runtime, in, out))
+        return attn_fail_memory(err);
+    attn_arena_mark mark = attn_arena_save(arena);
+    job.panels = attn_arena_take(arena, job.size.batch, job.size.head_bytes);
+    job.scratch = attn_arena_take(arena, (size_t)attn_runtime_threads(runtime), job.size.slot_bytes);
+    attn_status status = ATTN_OK;
+    if (!job.panels || !job.scratch) {
+        status = attn_fail_memory(err);
+    } else {
+        run_groups(runtime, &job);
+        status = report(&job, err);
+    }
+    attn_arena_rewind(arena, mark);
+    return status;
+}
+
+size_t attn_head_slots(const attn_keep *keep, size_t H, int32_t *slot, int32_t *order)
+{
+    size_t kept = 0, n = keep->heads ? keep->num_heads : H;
+    for (size_t h = 0; h < H; h++)
+        slot[h] = -1;
+    for (size_t i = 0; i < n; i++) {
+        size_t h = keep->heads ? (size_t)keep->heads[i] : i;
+        if (slot[h] < 0)
+            slot[h] = (int32_t)kept++;
+        order[i] = slot[h];
+    }
+    return kept;
+}

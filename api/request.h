@@ -59,9 +59,10 @@ typedef struct api_attention_request {
     api_return want;
 
     /* with a model */
-    const char *model; /* NULL: the default */
+    const char *model;                 /* NULL: the default */
     const attn_text *text, *text_pair; /* [B]; text_pair NULL: none */
-    const api_ids *input_ids, *attention_mask, *token_type_ids; /* [B] or NULL; lengths agree with the input's; mask values are 0 and 1 */
+    /* [B] or NULL; lengths agree with the input's, save that token_type_ids sent with a text must still be held against its tokens; mask values are 0 and 1 */
+    const api_ids *input_ids, *attention_mask, *token_type_ids;
     api_tensor inputs_embeds; /* [T, D] or [B, T, D] */
     bool add_special_tokens, truncation;
 
@@ -74,8 +75,8 @@ typedef struct api_attention_request {
     bool has_scale;
     float scale, softcap;
     bool is_causal;
-    const int64_t *query_offset; /* [B] */
-    int64_t left_window_size, right_window_size;
+    const int64_t *query_offset;                 /* [B], each within 2^53 */
+    int64_t left_window_size, right_window_size; /* -1: unbounded; at most 2^60, so that sums of positions cannot overflow */
     api_mask attn_mask;
     const int64_t *key_lengths; /* [B] or NULL */
 } api_attention_request;
@@ -89,8 +90,8 @@ typedef struct api_tokenize_request {
 } api_tokenize_request;
 
 /* Reads a body. All memory from the arena (at most api_request_bytes(length)); strings may point into the body, which must stay. max_batch is refused here with
- * API_BATCH_TOO_LARGE before anything large is read in full where that is possible, max_tokens (lengths of ids, embeddings, queries, keys) with API_TOO_MANY_TOKENS.
- * An unknown field names its nearest neighbour: `unknown field "is_casual"; did you mean "is_causal"?` */
+ * API_BATCH_TOO_LARGE (texts and lists of ids beyond it are counted but not kept), max_tokens (lengths of ids, embeddings, queries, keys) with
+ * API_TOO_MANY_TOKENS. An unknown field names its nearest neighbour: `unknown field "is_casual"; did you mean "is_causal"?` */
 bool api_read_attention(const api_service *, const char *body, size_t length, attn_arena *, api_attention_request *out, api_problem *);
 bool api_read_tokenize(const api_service *, const char *body, size_t length, attn_arena *, api_tokenize_request *out, api_problem *);
 uint64_t api_request_bytes(uint64_t body_length);
@@ -106,9 +107,11 @@ bool api_check_operator(const api_attention_request *, api_operator_shape *out, 
 /* Price of projections and operator for one item, and arena bytes api_operator_item takes. */
 attn_price api_operator_item_price(const attn_runtime *, const api_attention_request *, const api_operator_shape *, const attn_keep *);
 /* Item b as core wants it: sinusoids added, projections done, rotated; memory from the arena. api_check_operator has passed. */
-ATTN_MUST_CHECK attn_status api_operator_item(attn_runtime *, const api_attention_request *, const api_operator_shape *, size_t b, attn_arena *, attn_operator_input *out, attn_error *);
+ATTN_MUST_CHECK attn_status api_operator_item(attn_runtime *, const api_attention_request *, const api_operator_shape *, size_t b, attn_arena *,
+                                              attn_operator_input *out, attn_error *);
 
-/* Resolves against an axis of n: negative indices, slices clipped. List in the arena; NULL and *count = n for all. Pointer of a bad index: "/layers/1". */
+/* Resolves against an axis of n: negative indices, slices clipped. List in the arena (n integers for a slice); NULL and *count = n for all. Pointer of a bad
+ * index: "/layers/1". */
 bool api_resolve(const api_indices *, const char *field, size_t n, attn_arena *, const int32_t **list, size_t *count, api_problem *);
 
 /* The nearest of `names` (NULL-terminated) to a misspelt one, or NULL: edit distance with transpositions, at most a third of the length. */

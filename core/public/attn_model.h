@@ -22,7 +22,7 @@ typedef struct attn_model_info {
     attn_outputs outputs;    /* what it can give */
     const char *const *unused_tensors; /* names in the file that no part of the family asked for */
     size_t num_unused_tensors;
-    const char *const *ignored_keys; /* keys of config.json known to change nothing here */
+    const char *const *ignored_keys; /* keys of config.json that the family's formula does not read; those that ask for another formula are refused */
     size_t num_ignored_keys;
 } attn_model_info;
 
@@ -43,7 +43,7 @@ typedef struct attn_model_input {
     size_t T;                      /* 1 <= T <= max_tokens */
     const int32_t *input_ids;      /* [T], in the vocabulary */
     const float *inputs_embeds;    /* [T, D], in place of the token embeddings; positions, segments and norm still apply */
-    const int32_t *token_type_ids; /* [T], or NULL: all 0 */
+    const int32_t *token_type_ids; /* [T], below type_vocab_size, or NULL: all 0 */
     const uint8_t *attention_mask; /* [T], 0 = padding, or NULL: all 1 */
 } attn_model_input;
 

@@ -9,7 +9,7 @@ import os
 import unittest
 
 import harness
-from harness import MINILM, ROOT, ServerCase, load, main, unpacked
+from harness import MINILM, ROOT, ServerCase, load, main, packed, unpacked
 
 GOLDEN = os.path.join(ROOT, "tests/golden")
 SMALL = sorted(os.path.dirname(p) for p in glob.glob(os.path.join(GOLDEN, "models/*/golden.json")))
@@ -35,6 +35,8 @@ class Golden(ServerCase):
         for field in ("text", "text_pair", "input_ids", "attention_mask", "token_type_ids", "layers", "heads"):
             if case.get(field) is not None and not (field == "input_ids" and "text" in case):
                 body[field] = case[field]
+        if "inputs_embeds" in case:
+            body["inputs_embeds"] = packed(case["inputs_embeds"]["data"], case["inputs_embeds"]["shape"])
         result = self.server.attention(body)["results"][0]
         if "text" in case and "input_ids" in case:
             self.assertEqual([t["id"] for t in result["tokens"]], case["input_ids"])

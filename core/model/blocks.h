@@ -1,0 +1,58 @@
+/* blocks.h - what families are built of: embeddings, norms, linear layers, attention. Each block has its price beside it.
+ *
+ * Blocks work on rows of the hidden size D, contiguous, T of them. They take scratch from the run's arena and give it back.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_BLOCKS_H
+#define ATTN_BLOCKS_H
+
+#include "model/family.h"
+
+/* y = x @ w^T + bias */
+typedef struct attn_dense {
+    attn_panels w;
+    const float *bias; /* [w.n] */
+} attn_dense;
+
+/* (z - mean z) / sqrt(var z + eps) * gain + shift; Ba 2016 */
+typedef struct attn_norm {
+    const float *gain, *shift; /* [D]; eps is the model's */
+} attn_norm;
+
+typedef struct attn_embeddings {
+    attn_table word;                 /* [V, D] */
+    const float *position, *segment; /* [positions, D], [segments, D] */
+    attn_norm norm;
+} attn_embeddings;
+
+typedef struct attn_self_attention {
+    attn_dense query, key, value, output;
+} attn_self_attention;
+
+typedef struct attn_feed_forward {
+    attn_dense up, down; /* act is the model's */
+} attn_feed_forward;
+
+enum { ATTN_BETWEEN_BLOCKS = 64 }; /* what a checked arena leaves free between two blocks */
+
+/* Bytes of the arena that `count` floats take, alignment included; sums of them are a block's price. */
+uint64_t attn_float_bytes(uint64_t count);
+float *attn_take_floats(attn_run *, size_t rows, size_t cols); /* NULL: no memory, recorded */
+bool attn_run_go_on(attn_run *);                               /* false: cancelled, recorded */
+
+/* x [T, D] = norm(word + position + segment). */
+ATTN_MUST_CHECK attn_status attn_block_embed(attn_run *, const attn_embeddings *, float *x);
+
+/* x [T, D] = norm(x + y). ATTN_E_OVERFLOW where a sum is not finite, or so large that its square is not. */
+ATTN_MUST_CHECK attn_status attn_block_add_norm(attn_run *, const attn_norm *, float *x, const float *y);
+
+/* y [T, D] = down(act(up(x))). */
+ATTN_MUST_CHECK attn_status attn_block_feed_forward(attn_run *, const attn_feed_forward *, float *y, const float *x);
+attn_price attn_feed_forward_price(const attn_model *, size_t T);
+
+/* y [T, D] = output(attention(query(x), key(x), value(x))), heads looking at every token that is not padding. Hands the layer to the sink when it is kept.
+ * Nothing that neither the sink nor a later layer needs is computed: behind the last layer y is undefined unless attn_output was asked for. */
+ATTN_MUST_CHECK attn_status attn_block_attention(attn_run *, const attn_self_attention *, size_t layer, float *y, const float *x);
+/* kept: the outputs of this layer that are kept; more: a later layer is computed. */
+attn_price attn_block_attention_price(const attn_model *, const attn_plan *, attn_outputs kept, bool more);
+
+#endif

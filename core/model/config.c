@@ -1,0 +1,175 @@
+/* config.c - see the header. The tree is jansson's; what has been read is deleted from it, so what is left was not understood.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "model/config.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/json_file.h"
+#include "model/source.h"
+
+attn_status attn_config_open(attn_config *c, const char *bytes, size_t n, const char *file, attn_error *err)
+{
+    *c = (attn_config){ .file = file, .err = err };
+    c->status = attn_json_parse(&c->root, bytes, n, file, "", err);
+    if (c->status == ATTN_OK && !json_is_object(c->root))
+        c->status = attn_fail(err, ATTN_E_FORMAT, file, "is not a JSON object");
+    if (c->status != ATTN_OK)
+        attn_config_close(c);
+    return c->status;
+}
+
+void attn_config_close(attn_config *c)
+{
+    json_decref(c->root);
+    c->root = NULL;
+}
+
+/* A value as it stands in the file, as much of it as a message has room for. */
+typedef struct quotation {
+    char text[81];
+    size_t used;
+} quotation;
+
+static int quote(const char *piece, size_t n, void *ctx)
+{
+    quotation *q = ctx;
+    size_t room = sizeof q->text - 1 - q->used;
+    memcpy(q->text + q->used, piece, n < room ? n : room);
+    q->used += n < room ? n : room;
+    return 0;
+}
+
+static void fail(attn_config *c, attn_status code, const char *key, const json_t *value, const char *what)
+{
+    quotation q = { .used = 0 };
+    if (c->status != ATTN_OK)
+        return;
+    if (value)
+        json_dump_callback(value, quote, &q, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+    c->status = attn_fail(c->err, code, attn_at(c->file, key).text, "is %s%s", value ? q.text : "missing", what);
+}
+
+size_t attn_config_size(attn_config *c, const char *key, size_t min, size_t max)
+{
+    const json_t *v = json_object_get(c->root, key);
+    char wanted[96];
+    snprintf(wanted, sizeof wanted, ", must be an integer from %zu to %zu", min, max);
+    json_int_t n = json_integer_value(v);
+    bool good = json_is_integer(v) && n >= 0 && (size_t)n >= min && (size_t)n <= max;
+    if (!good)
+        fail(c, ATTN_E_FORMAT, key, v, wanted);
+    attn_config_take(c, key);
+    return good ? (size_t)n : min;
+}
+
+double attn_config_number(attn_config *c, const char *key, double min, double max)
+{
+    const json_t *v = json_object_get(c->root, key);
+    char wanted[96];
+    snprintf(wanted, sizeof wanted, ", must be a number from %g to %g", min, max);
+    double x = json_number_value(v);
+    bool good = json_is_number(v) && x >= min && x <= max;
+    if (!good)
+        fail(c, ATTN_E_FORMAT, key, v, wanted);
+    attn_config_take(c, key);
+    return good ? x : min;
+}
+
+int attn_config_choice(attn_config *c, const char *key, const attn_choice *choices)
+{
+    const json_t *v = json_object_get(c->root, key);
+    const char *word = json_string_value(v);
+    char known[192] = ", known are:";
+    int found = choices->value;
+    size_t used = strlen(known);
+    for (; choices->name; choices++) {
+        if (word && strcmp(word, choices->name) == 0) {
+            found = choices->value;
+            break;
+        }
+        int n = snprintf(known + used, sizeof known - used, " %s", choices->name);
+        used += n > 0 && (size_t)n < sizeof known - used ? (size_t)n : 0;
+    }
+    if (!choices->name)
+        fail(c, v && word ? ATTN_E_UNSUPPORTED : ATTN_E_FORMAT, key, v, known);
+    attn_config_take(c, key);
+    return found;
+}
+
+int attn_config_choice_or_first(attn_config *c, const char *key, const attn_choice *choices)
+{
+    const json_t *v = json_object_get(c->root, key);
+    if (v && !json_is_null(v))
+        return attn_config_choice(c, key, choices);
+    attn_config_take(c, key);
+    return choices->value;
+}
+
+size_t attn_config_heads(attn_config *c, const char *key, const char *width_key, size_t width)
+{
+    size_t heads = attn_config_size(c, key, 1, ATTN_MAX_HEADS);
+    if (c->status == ATTN_OK && width % heads != 0)
+        c->status = attn_fail(c->err, ATTN_E_FORMAT, attn_at(c->file, key).text, "is %zu, which does not divide %s, %zu", heads, width_key, width);
+    return heads;
+}
+
+attn_activation attn_config_activation(attn_config *c, const char *key)
+{
+    static const attn_choice names[] = {
+        { "gelu", ATTN_ACT_GELU },
+        { "gelu_python", ATTN_ACT_GELU },
+        { "gelu_new", ATTN_ACT_GELU_TANH },
+        { "gelu_pytorch_tanh", ATTN_ACT_GELU_TANH },
+        { "gelu_fast", ATTN_ACT_GELU_TANH },
+        { "gelu_accurate", ATTN_ACT_GELU_TANH },
+        { "gelu_python_tanh", ATTN_ACT_GELU_TANH },
+        { "relu", ATTN_ACT_RELU },
+        { "silu", ATTN_ACT_SILU },
+        { "swish", ATTN_ACT_SILU },
+        { NULL, 0 },
+    };
+    return (attn_activation)attn_config_choice(c, key, names);
+}
+
+void attn_config_off(attn_config *c, const char *key)
+{
+    const json_t *v = json_object_get(c->root, key);
+    bool empty = (json_is_object(v) && json_object_size(v) == 0) || (json_is_array(v) && json_array_size(v) == 0);
+    if (v && !json_is_null(v) && !json_is_false(v) && !empty)
+        fail(c, ATTN_E_UNSUPPORTED, key, v, ", which is not supported");
+    attn_config_take(c, key);
+}
+
+const char *attn_config_text(const attn_config *c, const char *key)
+{
+    const json_t *v = json_object_get(c->root, key);
+    return json_string_value(json_is_array(v) ? json_array_get(v, 0) : v);
+}
+
+void attn_config_take(attn_config *c, const char *key)
+{
+    json_object_del(c->root, key);
+}
+
+attn_status attn_config_rest(const attn_config *c, const char ***names, size_t *count, attn_error *err)
+{
+    const char *key;
+    json_t *v;
+    size_t text = 0, n = json_object_size(c->root), i = 0;
+    json_object_foreach(c->root, key, v) text += strlen(key) + 1;
+    *count = 0;
+    *names = attn_malloc((n + 1) * sizeof **names + text);
+    if (!*names)
+        return attn_fail_memory(err);
+    char *to = (char *)(*names + n + 1);
+    json_object_foreach(c->root, key, v)
+    {
+        (*names)[i++] = memcpy(to, key, strlen(key) + 1);
+        to += strlen(key) + 1;
+    }
+    (*names)[i] = NULL;
+    *count = i;
+    return ATTN_OK;
+}

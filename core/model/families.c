@@ -1,0 +1,29 @@
+/* families.c - the families this program knows.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "model/family.h"
+
+static const attn_family *const families[] = { &attn_family_bert };
+
+const attn_family *attn_family_find(const char *model_type)
+{
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (const char *const *type = families[f]->model_types; *type; type++)
+            if (strcmp(*type, model_type) == 0)
+                return families[f];
+    return NULL;
+}
+
+void attn_family_names(char *dst, size_t n)
+{
+    size_t used = 0;
+    *dst = '\0';
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        for (const char *const *type = families[f]->model_types; *type && used < n; type++) {
+            int w = snprintf(dst + used, n - used, "%s%s", used ? ", " : "", *type);
+            used += w > 0 ? (size_t)w : 0;
+        }
+    }
+}

@@ -1,0 +1,282 @@
+/* weights.c - from the tensors of a file to one block of memory in the form that the kernels read.
+ *
+ * Two passes over the bind table. The first finds and checks every tensor and adds up the block; the second fills it. A matrix is widened and packed a few
+ * panels at a time, through a scratch of that size, and its pages in the mapped file are given back at once: the weights are never held twice.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "model/weights.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct binding {
+    attn_tensor *tensor;
+    void *target;
+    attn_store store;
+    size_t offset, bytes; /* in the block */
+} binding;
+
+typedef struct binder {
+    const attn_kernels *kernels;
+    const attn_gemm *gemm;
+    const attn_bind_table *table;
+    const attn_checkpoint *checkpoint;
+    const size_t *dims;
+    binding *list;
+    size_t count;
+    size_t bytes; /* of the block */
+    size_t rows;  /* of a matrix that are converted at a time: whole panels, about SOME_ROWS */
+    size_t step;  /* elements of that, in the widest matrix */
+    uint8_t *raw; /* scratch for that much: as in the file */
+    float *wide;  /* and as float32 */
+    attn_error *err;
+} binder;
+
+enum { ALIGN = 64, NAME = 256, SOME_ROWS = 192 };
+
+static size_t element_bytes(attn_dtype type)
+{
+    return type == ATTN_DTYPE_F32 ? 4 : 2;
+}
+
+/* ---- finding ---------------------------------------------------------------------------------------------------------- */
+
+/* The name that LayerNorm's tensors had before they were called weight and bias; false when `name` is none of them. */
+static bool old_name(char *dst, size_t n, const char *name)
+{
+    static const char *const pairs[][2] = { { "LayerNorm.weight", "LayerNorm.gamma" }, { "LayerNorm.bias", "LayerNorm.beta" } };
+    size_t length = strlen(name);
+    for (size_t i = 0; i < 2; i++) {
+        size_t tail = strlen(pairs[i][0]);
+        if (length >= tail && strcmp(name + length - tail, pairs[i][0]) == 0) {
+            int w = snprintf(dst, n, "%.*s%s", (int)(length - tail), name, pairs[i][1]);
+            return w > 0 && (size_t)w < n;
+        }
+    }
+    return false;
+}
+
+static attn_tensor *find(const binder *b, const char *name)
+{
+    char prefixed[NAME], old[NAME];
+    snprintf(prefixed, sizeof prefixed, "%s%s", b->table->prefix, name);
+    attn_tensor *t = attn_checkpoint_find(b->checkpoint, name);
+    if (!t)
+        t = attn_checkpoint_find(b->checkpoint, prefixed);
+    if (!t && old_name(old, sizeof old, name))
+        t = attn_checkpoint_find(b->checkpoint, old);
+    if (!t && old_name(old, sizeof old, prefixed))
+        t = attn_checkpoint_find(b->checkpoint, old);
+    return t;
+}
+
+static size_t expected_shape(const binder *b, const attn_bind *row, size_t shape[2])
+{
+    size_t rank = 0;
+    while (rank < 2 && row->shape[rank] != ATTN_DIM_NONE) {
+        shape[rank] = b->dims[row->shape[rank]];
+        rank++;
+    }
+    return rank;
+}
+
+static attn_status missing(const binder *b, const attn_bind *row, const char *name)
+{
+    char prefixed[NAME], shape[96];
+    size_t want[2];
+    attn_shape_text(shape, sizeof shape, want, expected_shape(b, row, want));
+    bool with_prefix = false; /* name it as the file would */
+    for (size_t i = 0; i < b->checkpoint->count && !with_prefix; i++)
+        with_prefix = strncmp(b->checkpoint->tensors[i]->name, b->table->prefix, strlen(b->table->prefix)) == 0;
+    snprintf(prefixed, sizeof prefixed, "%s%s", with_prefix ? b->table->prefix : "", name);
+    return attn_fail(b->err, ATTN_E_FORMAT, attn_at(b->checkpoint->file, prefixed).text, "the tensor is missing, expected %s", shape);
+}
+
+static attn_status check(const binder *b, const attn_tensor *t, const attn_bind *row)
+{
+    size_t want[2], rank = expected_shape(b, row, want);
+    if (t->rank != rank || memcmp(t->shape, want, rank * sizeof *want) != 0) {
+        char expected[96], found[96];
+        attn_shape_text(expected, sizeof expected, want, rank);
+        attn_shape_text(found, sizeof found, t->shape, t->rank);
+        return attn_fail(b->err, ATTN_E_FORMAT, attn_at(t->file, t->name).text, "shape is %s, expected %s", found, expected);
+    }
+    if (t->type == ATTN_DTYPE_OTHER)
+        return attn_fail(b->err, ATTN_E_UNSUPPORTED, attn_at(t->file, t->name).text, "dtype is %s, weights are read from F32, F16 and BF16", t->dtype);
+    return ATTN_OK;
+}
+
+/* Bytes a tensor takes in the block; 0 when it does not fit. The file holds it already, so only padding can make it overflow. */
+static size_t stored_bytes(const binder *b, const attn_tensor *t, attn_store store)
+{
+    size_t bytes = 0;
+    if (store == ATTN_STORE_PANELS)
+        return attn_gemm_panel_bytes(b->gemm, t->shape[0], t->shape[1]);
+    if (store == ATTN_STORE_TABLE)
+        return t->bytes;
+    return attn_mul(t->bytes / element_bytes(t->type), sizeof(float), &bytes) ? bytes : 0;
+}
+
+static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *base)
+{
+    char name[NAME];
+    snprintf(name, sizeof name, row->name, layer);
+    attn_tensor *t = find(b, name);
+    if (!t)
+        return missing(b, row, name);
+    attn_status st = check(b, t, row);
+    if (st != ATTN_OK)
+        return st;
+    binding *d = &b->list[b->count++];
+    *d = (binding){ .tensor = t, .target = base + row->offset, .store = row->store, .offset = b->bytes, .bytes = stored_bytes(b, t, row->store) };
+    if (d->bytes == 0 || !attn_add(b->bytes, d->bytes, &b->bytes) || !attn_add(b->bytes, ALIGN - 1, &b->bytes))
+        return attn_fail_memory(b->err);
+    b->bytes &= ~(size_t)(ALIGN - 1);
+    if (row->store == ATTN_STORE_PANELS && t->shape[1] * b->rows > b->step)
+        b->step = t->shape[1] * b->rows;
+    t->used = true;
+    return ATTN_OK;
+}
+
+static attn_status resolve_all(binder *b, size_t num_layers, void *parts, void *layers)
+{
+    attn_status st = ATTN_OK;
+    for (size_t r = 0; r < b->table->num_rows && st == ATTN_OK; r++) {
+        const attn_bind *row = &b->table->rows[r];
+        if (!strstr(row->name, "%zu"))
+            st = resolve(b, row, 0, parts);
+        else
+            for (size_t l = 0; l < num_layers && st == ATTN_OK; l++)
+                st = resolve(b, row, l, (char *)layers + l * b->table->layer_bytes);
+    }
+    return st;
+}
+
+/* ---- filling ---------------------------------------------------------------------------------------------------------- */
+
+static void widen(const attn_kernels *k, float *dst, const void *src, attn_dtype type, size_t n)
+{
+    if (type == ATTN_DTYPE_F32)
+        memcpy(dst, src, n * sizeof *dst);
+    else if (type == ATTN_DTYPE_F16)
+        k->from_half(dst, src, n);
+    else
+        k->from_bfloat16(dst, src, n);
+}
+
+/* The next n elements of a tensor as float32 in b->wide, by way of b->raw since a file aligns nothing. False: one of them is not finite. */
+static bool read_floats(binder *b, const attn_tensor *t, size_t first, size_t n)
+{
+    size_t size = element_bytes(t->type);
+    memcpy(b->raw, t->data + first * size, n * size);
+    widen(b->kernels, b->wide, b->raw, t->type, n);
+    return b->kernels->all_finite(b->wide, n);
+}
+
+static bool fill_panels(binder *b, const binding *d, float *dst)
+{
+    const attn_tensor *t = d->tensor;
+    size_t n = t->shape[0], k = t->shape[1];
+    for (size_t i = 0; i < n; i += b->rows) {
+        size_t rows = n - i < b->rows ? n - i : b->rows;
+        if (!read_floats(b, t, i * k, rows * k))
+            return false;
+        attn_gemm_pack(b->gemm, dst + i * k, b->wide, rows, k, (ptrdiff_t)k, 1);
+    }
+    *(attn_panels *)d->target = (attn_panels){ dst, n, k };
+    return true;
+}
+
+static bool fill_floats(binder *b, const binding *d, float *dst)
+{
+    const attn_tensor *t = d->tensor;
+    size_t total = t->bytes / element_bytes(t->type);
+    for (size_t i = 0; i < total; i += b->step) {
+        size_t n = total - i < b->step ? total - i : b->step;
+        if (!read_floats(b, t, i, n))
+            return false;
+        memcpy(dst + i, b->wide, n * sizeof *dst);
+    }
+    *(const float **)d->target = dst;
+    return true;
+}
+
+static bool fill_table(binder *b, const binding *d, void *dst)
+{
+    const attn_tensor *t = d->tensor;
+    size_t total = t->bytes / element_bytes(t->type);
+    for (size_t i = 0; i < total; i += b->step)
+        if (!read_floats(b, t, i, total - i < b->step ? total - i : b->step))
+            return false;
+    memcpy(dst, t->data, t->bytes);
+    *(attn_table *)d->target = (attn_table){ dst, t->type, t->shape[0], t->shape[1] };
+    return true;
+}
+
+static attn_status fill(binder *b, const binding *d, char *aligned)
+{
+    void *dst = aligned + d->offset;
+    bool finite = d->store == ATTN_STORE_PANELS ? fill_panels(b, d, dst) : d->store == ATTN_STORE_TABLE ? fill_table(b, d, dst) : fill_floats(b, d, dst);
+    attn_file_drop(d->tensor->data, d->tensor->bytes);
+    if (!finite)
+        return attn_fail(b->err, ATTN_E_FORMAT, attn_at(d->tensor->file, d->tensor->name).text, "holds a value that is not finite");
+    return ATTN_OK;
+}
+
+static const char *dtype_of(const binder *b)
+{
+    static const char *const names[] = { [ATTN_DTYPE_F32] = "float32", [ATTN_DTYPE_F16] = "float16", [ATTN_DTYPE_BF16] = "bfloat16" };
+    for (size_t i = 1; i < b->count; i++)
+        if (b->list[i].tensor->type != b->list[0].tensor->type)
+            return "mixed";
+    return names[b->list[0].tensor->type];
+}
+
+static attn_status fill_all(binder *b, attn_weights *out)
+{
+    attn_status st = ATTN_OK;
+    out->block = attn_malloc(b->bytes + ALIGN);
+    b->raw = attn_malloc(b->step * sizeof(float));
+    b->wide = attn_malloc(b->step * sizeof(float));
+    if (!out->block || !b->raw || !b->wide)
+        return attn_fail_memory(b->err);
+    char *aligned = (char *)(((uintptr_t)out->block + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
+    for (size_t i = 0; i < b->count && st == ATTN_OK; i++) {
+        const attn_tensor *t = b->list[i].tensor;
+        st = fill(b, &b->list[i], aligned);
+        out->parameters += t->bytes / element_bytes(t->type);
+    }
+    out->bytes = b->bytes;
+    out->dtype = dtype_of(b);
+    return st;
+}
+
+attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const attn_bind_table *table, const attn_checkpoint *c, const size_t *dims,
+                              size_t num_layers, void *parts, void *layers, attn_error *err)
+{
+    *out = (attn_weights){ 0 };
+    binder b = { .kernels = attn_runtime_table(rt), .gemm = attn_runtime_gemm(rt), .table = table, .checkpoint = c, .dims = dims, .err = err };
+    size_t mr, nr;
+    attn_gemm_tile(b.gemm, &mr, &nr);
+    b.step = b.rows = (SOME_ROWS + mr - 1) / mr * mr;
+    attn_status st = ATTN_OK;
+    b.list = attn_calloc(table->num_rows * (num_layers + 1), sizeof *b.list);
+    if (!b.list)
+        st = attn_fail_memory(err);
+    if (st == ATTN_OK)
+        st = resolve_all(&b, num_layers, parts, layers);
+    if (st == ATTN_OK)
+        st = fill_all(&b, out);
+    if (st != ATTN_OK) {
+        attn_free(out->block);
+        *out = (attn_weights){ 0 };
+    }
+    attn_free(b.list);
+    attn_free(b.raw);
+    attn_free(b.wide);
+    return st;
+}
+
+void attn_table_row(const attn_kernels *k, const attn_table *t, size_t row, float *dst)
+{
+    widen(k, dst, (const char *)t->data + row * t->cols * element_bytes(t->type), t->type, t->cols);
+}

@@ -1,0 +1,68 @@
+/* weights.h - the bind table: a family lists its tensors, one line each, and binding finds, checks, converts and packs them.
+ *
+ * A line says the tensor's name, its shape as named sizes of the model, how it is kept, and where the pointer to it goes. Names are looked for as they stand
+ * and behind the family's base prefix ("bert."); LayerNorm.weight and .bias also under their old names, gamma and beta. What no line asked for is listed in the
+ * model's info.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_WEIGHTS_H
+#define ATTN_WEIGHTS_H
+
+#include "math/gemm.h"
+#include "model/checkpoint.h"
+
+/* The sizes a tensor's shape can be made of. */
+typedef enum attn_dim {
+    ATTN_DIM_NONE,     /* ends a shape */
+    ATTN_DIM_HIDDEN,   /* D */
+    ATTN_DIM_QUERY,    /* H * d */
+    ATTN_DIM_KEY,      /* G * d */
+    ATTN_DIM_FEED,     /* F */
+    ATTN_DIM_VOCAB,    /* V */
+    ATTN_DIM_POSITION, /* positions */
+    ATTN_DIM_SEGMENT,  /* segment types */
+    ATTN_DIM_COUNT
+} attn_dim;
+
+typedef enum attn_store {
+    ATTN_STORE_PANELS, /* a linear layer's [out, in], packed for the micro-kernel: goes into an attn_panels */
+    ATTN_STORE_FLOATS, /* float32 as it stands: goes into a const float * */
+    ATTN_STORE_TABLE   /* an embedding table, kept in the file's dtype and widened row by row: goes into an attn_table */
+} attn_store;
+
+typedef struct attn_table {
+    const void *data; /* 64-byte aligned */
+    attn_dtype type;
+    size_t rows, cols;
+} attn_table;
+
+typedef struct attn_bind {
+    const char *name; /* a %zu in it is the layer's number: the line then stands for one tensor in each layer */
+    attn_store store;
+    attn_dim shape[2];
+    size_t offset; /* of the target, in the struct of the layer or of the model's other parts */
+} attn_bind;
+
+typedef struct attn_bind_table {
+    const char *prefix; /* "bert." */
+    const attn_bind *rows;
+    size_t num_rows;
+    size_t layer_bytes; /* sizeof a layer's struct */
+} attn_bind_table;
+
+/* What binding gives. */
+typedef struct attn_weights {
+    void *block; /* all weights; attn_free */
+    uint64_t bytes, parameters;
+    const char *dtype; /* "float32", ...; static */
+} attn_weights;
+
+/* Fills parts and layers [num_layers] as the table says. dims: the value of each attn_dim. Errors name the tensor, and what was expected and found:
+ * ATTN_E_FORMAT (missing, misshapen, not finite), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_NOMEM.
+ * The checkpoint's tensors that were found are marked used, and their pages given back. */
+ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *, const size_t *dims,
+                                              size_t num_layers, void *parts, void *layers, attn_error *);
+
+/* dst [cols] = row `row` of the table, as float32. */
+void attn_table_row(const attn_kernels *, const attn_table *, size_t row, float *dst);
+
+#endif

@@ -1,0 +1,120 @@
+/* oom_model.c - opening and running a model with the 1st, 2nd, 3rd ... allocation refused, until nothing is refused any more: each time an error,
+ * nothing leaked (the sanitizers watch), nothing half-built given out. The error is ATTN_E_NOMEM, except where jansson takes a string it has no memory for as a
+ * fault of the text.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "attn.h"
+#include "unit.h"
+
+static size_t left; /* allocations still granted */
+static bool refused;
+
+static bool grant(void *ctx, size_t bytes)
+{
+    (void)ctx;
+    (void)bytes;
+    if (left == 0)
+        refused = true;
+    else
+        left--;
+    return !refused;
+}
+
+static attn_status ignore(void *ctx, const attn_layer *layer, attn_error *err)
+{
+    (void)ctx;
+    (void)layer;
+    (void)err;
+    return ATTN_OK;
+}
+
+/* Runs `what` with ever more allocations granted; it must fail for want of memory until it does not. */
+static void starve(attn_status (*what)(void *, attn_error *), void *ctx, size_t at_least)
+{
+    for (size_t n = 0;; n++) {
+        attn_error err = { 0 };
+        left = n;
+        refused = false;
+        attn_memory_hook(grant, NULL);
+        attn_status st = what(ctx, &err);
+        attn_memory_hook(NULL, NULL);
+        if (st == ATTN_OK && !refused) {
+            ck_assert_uint_ge(n, at_least);
+            return;
+        }
+        ck_assert(refused && st == err.code);
+        ck_assert_msg(st == ATTN_E_NOMEM || (st == ATTN_E_FORMAT && strstr(err.text, "JSON")), "allocation %zu: status %d, %s: %s", n, (int)st, err.where,
+                      err.text);
+        ck_assert_uint_lt(n, 100000);
+    }
+}
+
+typedef struct opened {
+    attn_runtime *rt;
+    const char *source;
+} opened;
+
+static attn_status open_and_close(void *ctx, attn_error *err)
+{
+    opened *o = ctx;
+    attn_model *m = NULL;
+    attn_status st = attn_model_open(&m, o->rt, o->source, err);
+    ck_assert_int_eq(st == ATTN_OK, m != NULL);
+    attn_model_close(m);
+    return st;
+}
+
+static attn_status run(void *ctx, attn_error *err)
+{
+    static const int32_t ids[] = { 5, 6, 7, 8 };
+    attn_model_input in = { .T = 4, .input_ids = ids };
+    attn_keep keep = { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1 };
+    attn_sink sink = { NULL, ignore };
+    attn_arena *arena = attn_arena_new();
+    attn_status st = arena ? attn_model_run(ctx, &in, &keep, arena, NULL, &sink, err) : attn_fail_memory(err);
+    ck_assert(!arena || attn_arena_used(arena) == 0);
+    attn_arena_free(arena);
+    return st;
+}
+
+static attn_runtime *runtime(void)
+{
+    attn_runtime *rt = NULL;
+    attn_error err = { 0 };
+    attn_runtime_options options = { .threads = 1 };
+    ck_assert_int_eq(attn_runtime_new(&rt, &options, &err), ATTN_OK);
+    return rt;
+}
+
+START_TEST(opening_a_model_survives_every_allocation_that_fails)
+{
+    static const char *const sources[] = { "tests/golden/models/bert", "tests/golden/models/bert-sharded" };
+    opened o = { runtime(), sources[_i] };
+    starve(open_and_close, &o, 10);
+    attn_runtime_free(o.rt);
+}
+END_TEST
+
+START_TEST(a_run_survives_every_allocation_that_fails)
+{
+    attn_runtime *rt = runtime();
+    attn_error err = { 0 };
+    attn_model *m = NULL;
+    ck_assert_int_eq(attn_model_open(&m, rt, "tests/golden/models/bert", &err), ATTN_OK);
+    starve(run, m, 2);
+    attn_model_close(m);
+    attn_runtime_free(rt);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("oom_model");
+    TCase *tcase = tcase_create("oom");
+    tcase_set_timeout(tcase, 120);
+    tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, 2);
+    tcase_add_test(tcase, a_run_survives_every_allocation_that_fails);
+    suite_add_tcase(suite, tcase);
+    return unit_main(suite);
+}

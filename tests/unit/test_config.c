@@ -1,0 +1,212 @@
+/* test_config.c - the reader of config.json: types, ranges, words, and what was left unread.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "attn_base.h"
+#include "model/config.h"
+#include "unit.h"
+
+static attn_config open_config(const char *json, attn_error *err)
+{
+    attn_config c;
+    *err = (attn_error){ 0 };
+    ck_assert_int_eq(attn_config_open(&c, json, strlen(json), "config.json", err), ATTN_OK);
+    return c;
+}
+
+START_TEST(a_size_is_an_integer_in_its_range_and_nothing_else)
+{
+    static const struct {
+        const char *value;
+        bool good;
+    } cases[] = {
+        { "3", true },    { "1", true },      { "10", true },    { "0", false },    { "11", false },  { "-3", false }, { "3.0", false },
+        { "3e0", false }, { "\"3\"", false }, { "true", false }, { "null", false }, { "[3]", false }, { "{}", false }, { "9223372036854775807", false }
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char json[64];
+        attn_error err;
+        snprintf(json, sizeof json, "{\"n\": %s}", cases[i].value);
+        attn_config c = open_config(json, &err);
+        size_t n = attn_config_size(&c, "n", 1, 10);
+        ck_assert_msg((c.status == ATTN_OK) == cases[i].good, "%s: %s", json, err.text);
+        ck_assert(n >= 1 && n <= 10);
+        ck_assert_str_eq(err.where, cases[i].good ? "" : "config.json: n");
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
+START_TEST(a_number_may_be_written_as_an_integer_and_must_be_in_range)
+{
+    attn_error err;
+    attn_config c = open_config("{\"a\": 1e-12, \"b\": 1, \"c\": 2.5}", &err);
+    ck_assert(attn_config_number(&c, "a", 1e-30, 1) == 1e-12);
+    ck_assert(attn_config_number(&c, "b", 1e-30, 1) == 1);
+    ck_assert_int_eq(c.status, ATTN_OK);
+    ck_assert(attn_config_number(&c, "c", 1e-30, 1) == 1e-30);
+    ck_assert_int_eq(c.status, ATTN_E_FORMAT);
+    ck_assert_str_eq(err.text, "is 2.5, must be a number from 1e-30 to 1");
+    attn_config_close(&c);
+}
+END_TEST
+
+START_TEST(the_first_failure_sticks)
+{
+    attn_error err;
+    attn_config c = open_config("{\"a\": 0, \"b\": \"mish\"}", &err);
+    attn_config_size(&c, "a", 1, 2);
+    attn_config_activation(&c, "b");
+    attn_config_size(&c, "missing", 1, 2);
+    attn_config_off(&c, "b");
+    ck_assert_int_eq(c.status, ATTN_E_FORMAT);
+    ck_assert_str_eq(err.where, "config.json: a");
+    attn_config_close(&c);
+}
+END_TEST
+
+START_TEST(activations_go_by_the_names_transformers_gives_them)
+{
+    static const struct {
+        const char *name;
+        attn_activation act;
+    } names[] = { { "gelu", ATTN_ACT_GELU },
+                  { "gelu_python", ATTN_ACT_GELU },
+                  { "gelu_new", ATTN_ACT_GELU_TANH },
+                  { "gelu_pytorch_tanh", ATTN_ACT_GELU_TANH },
+                  { "gelu_fast", ATTN_ACT_GELU_TANH },
+                  { "gelu_accurate", ATTN_ACT_GELU_TANH },
+                  { "gelu_python_tanh", ATTN_ACT_GELU_TANH },
+                  { "relu", ATTN_ACT_RELU },
+                  { "silu", ATTN_ACT_SILU },
+                  { "swish", ATTN_ACT_SILU } };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char json[64];
+        attn_error err;
+        snprintf(json, sizeof json, "{\"act\": \"%s\"}", names[i].name);
+        attn_config c = open_config(json, &err);
+        ck_assert_int_eq(attn_config_activation(&c, "act"), names[i].act);
+        ck_assert_int_eq(c.status, ATTN_OK);
+        attn_config_close(&c);
+    }
+    static const char *const others[] = { "gelu_10", "quick_gelu", "relu2", "mish", "", "Gelu", "gelu " };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char json[64];
+        attn_error err;
+        snprintf(json, sizeof json, "{\"act\": \"%s\"}", others[i]);
+        attn_config c = open_config(json, &err);
+        attn_config_activation(&c, "act");
+        ck_assert_int_eq(c.status, ATTN_E_UNSUPPORTED);
+        ck_assert_msg(strstr(err.text, others[i]) && strstr(err.text, "gelu_pytorch_tanh") && strstr(err.text, "swish"), "%s", err.text);
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
+START_TEST(a_switch_without_a_formula_must_be_off)
+{
+    static const struct {
+        const char *json;
+        attn_status status;
+    } cases[] = { { "{}", ATTN_OK },
+                  { "{\"s\": null}", ATTN_OK },
+                  { "{\"s\": false}", ATTN_OK },
+                  { "{\"s\": {}}", ATTN_OK },
+                  { "{\"s\": []}", ATTN_OK },
+                  { "{\"s\": true}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": 0}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": \"false\"}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": {\"a\": 1}}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": [0]}", ATTN_E_UNSUPPORTED } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attn_error err;
+        attn_config c = open_config(cases[i].json, &err);
+        attn_config_off(&c, "s");
+        ck_assert_int_eq(c.status, cases[i].status);
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
+START_TEST(a_long_value_is_cut_in_the_message)
+{
+    char json[400] = "{\"s\": \"";
+    attn_error err;
+    memset(json + 7, 'x', 300);
+    memcpy(json + 307, "\"}", 3);
+    attn_config c = open_config(json, &err);
+    attn_config_off(&c, "s");
+    ck_assert_int_eq(c.status, ATTN_E_UNSUPPORTED);
+    ck_assert_uint_lt(strlen(err.text), 128);
+    ck_assert_ptr_nonnull(strstr(err.text, "xxx, which is not supported"));
+    attn_config_close(&c);
+}
+END_TEST
+
+START_TEST(heads_divide_the_width)
+{
+    attn_error err;
+    attn_config c = open_config("{\"h\": 3, \"g\": 5}", &err);
+    ck_assert_uint_eq(attn_config_heads(&c, "h", "hidden_size", 30), 3);
+    ck_assert_int_eq(c.status, ATTN_OK);
+    attn_config_heads(&c, "g", "hidden_size", 32);
+    ck_assert_str_eq(err.text, "is 5, which does not divide hidden_size, 32");
+    attn_config_close(&c);
+}
+END_TEST
+
+START_TEST(what_was_not_read_is_listed_in_order)
+{
+    attn_error err;
+    const char **names;
+    size_t count;
+    attn_config c = open_config("{\"a\": 1, \"architectures\": [\"X\", \"Y\"], \"b\": [{\"a\": 2}], \"c\": \"word\", \"d\": null}", &err);
+    ck_assert_str_eq(attn_config_text(&c, "architectures"), "X");
+    ck_assert_str_eq(attn_config_text(&c, "c"), "word");
+    ck_assert_ptr_null(attn_config_text(&c, "a"));
+    ck_assert_ptr_null(attn_config_text(&c, "none"));
+    attn_config_size(&c, "a", 1, 2);
+    attn_config_take(&c, "architectures");
+    ck_assert_int_eq(attn_config_rest(&c, &names, &count, &err), ATTN_OK);
+    attn_config_close(&c);
+    ck_assert_uint_eq(count, 3);
+    ck_assert_str_eq(names[0], "b");
+    ck_assert_str_eq(names[1], "c");
+    ck_assert_str_eq(names[2], "d");
+    ck_assert_ptr_null(names[3]);
+    attn_free(names);
+}
+END_TEST
+
+START_TEST(a_choice_that_may_be_missing_takes_the_first)
+{
+    static const attn_choice kinds[] = { { "absolute", 4 }, { "other", 5 }, { NULL, 0 } };
+    static const char *const files[] = { "{}", "{\"k\": null}", "{\"k\": \"absolute\"}", "{\"k\": \"other\"}", "{\"k\": \"alibi\"}", "{\"k\": 1}" };
+    static const attn_status answers[] = { ATTN_OK, ATTN_OK, ATTN_OK, ATTN_OK, ATTN_E_UNSUPPORTED, ATTN_E_FORMAT };
+    for (size_t i = 0; i < 6; i++) {
+        attn_error err;
+        attn_config c = open_config(files[i], &err);
+        ck_assert_int_eq(attn_config_choice_or_first(&c, "k", kinds), i == 3 ? 5 : 4);
+        ck_assert_int_eq(c.status, answers[i]);
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("config");
+    TCase *tcase = tcase_create("reader");
+    tcase_add_test(tcase, a_size_is_an_integer_in_its_range_and_nothing_else);
+    tcase_add_test(tcase, a_number_may_be_written_as_an_integer_and_must_be_in_range);
+    tcase_add_test(tcase, the_first_failure_sticks);
+    tcase_add_test(tcase, activations_go_by_the_names_transformers_gives_them);
+    tcase_add_test(tcase, a_switch_without_a_formula_must_be_off);
+    tcase_add_test(tcase, a_long_value_is_cut_in_the_message);
+    tcase_add_test(tcase, heads_divide_the_width);
+    tcase_add_test(tcase, what_was_not_read_is_listed_in_order);
+    tcase_add_test(tcase, a_choice_that_may_be_missing_takes_the_first);
+    suite_add_tcase(suite, tcase);
+    return unit_main(suite);
+}

@@ -34,7 +34,7 @@ typedef struct attn_encoding {
 
 typedef struct attn_encode_options {
     bool add_special_tokens;
-    size_t max_length; /* cut to this many tokens, special ones counted, longest sequence first; 0: never cut */
+    size_t max_length; /* cut to this many tokens, special ones counted (they stay), longest sequence first; 0: never cut */
 } attn_encode_options;
 
 /* From the bytes of a tokenizer.json (borrowed for the call). `name` is used in errors. Any component it does not know is
@@ -48,7 +48,7 @@ bool attn_tokenizer_piece(const attn_tokenizer *, int32_t id, attn_text *text, a
 bool attn_tokenizer_is_special(const attn_tokenizer *, int32_t id); /* an added token marked special */
 
 /* pair NULL: none; an empty pair is a pair. Time and memory grow linearly with the text, whatever it holds.
- * Errors: ATTN_E_INPUT (where "text" or "text_pair": not UTF-8), ATTN_E_NOMEM, ATTN_E_CANCELLED. */
+ * Errors: ATTN_E_INPUT (where "text" or "text_pair": not UTF-8), ATTN_E_LIMIT (a text of 4 GiB or more), ATTN_E_NOMEM, ATTN_E_CANCELLED. */
 ATTN_MUST_CHECK attn_status attn_tokenizer_encode(const attn_tokenizer *, const attn_text *text, const attn_text *pair, const attn_encode_options *,
                                                   attn_arena *, attn_cancel *, attn_encoding *out, attn_error *);
 /* Bytes of arena that encoding this many bytes of text takes at most. */

@@ -1,0 +1,245 @@
+/* normalizer.c - the table of normalizers, and the small ones.
+ *
+ * Sequences are flattened when the file is read: a text then runs through a list of steps, from one of two work buffers into the other.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "text/unicode_forms.h"
+
+#include <string.h>
+
+enum { STEPS_MAX = 32, DEPTH_MAX = 8, GROWTH_MAX = 4096 };
+
+/* ---- normalization forms, lower case, accents ---- */
+
+static attn_status nfd_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    return attn_form_normalize(ATTN_NFD, e, in, out);
+}
+
+static attn_status nfc_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    return attn_form_normalize(ATTN_NFC, e, in, out);
+}
+
+static attn_status nfkd_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    return attn_form_normalize(ATTN_NFKD, e, in, out);
+}
+
+static attn_status nfkc_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    return attn_form_normalize(ATTN_NFKC, e, in, out);
+}
+
+static attn_status lowercase_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    return attn_form_lower(e, in, out);
+}
+
+static attn_status strip_accents_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    return attn_form_drop(attn_is_mark, e, in, out);
+}
+
+/* ---- Strip, Replace, Prepend ---- */
+
+static void append(attn_buffer *out, const attn_stretch *s)
+{
+    memcpy(out->bytes + out->length, s->bytes, s->length);
+    memcpy(out->at + out->length, s->at, s->length * sizeof *s->at);
+    out->length += s->length;
+}
+
+/* Text that is not in the input; all of it stems from the code point `at`. */
+static void append_text(attn_buffer *out, attn_text text, uint32_t at)
+{
+    memcpy(out->bytes + out->length, text.bytes, text.length);
+    for (size_t i = 0; i < text.length; i++)
+        out->at[out->length + i] = at;
+    out->length += text.length;
+}
+
+enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 };
+
+static attn_status strip_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
+{
+    (void)memory;
+    bool left = false, right = false;
+    attn_status st = attn_node_bool(n, "strip_left", &left);
+    if (st == ATTN_OK)
+        st = attn_node_bool(n, "strip_right", &right);
+    self->flags = (left ? STRIP_LEFT : 0u) | (right ? STRIP_RIGHT : 0u);
+    return st;
+}
+
+static attn_status strip_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    size_t start = 0, end = in->length, n;
+    uint32_t c;
+    for (; (self->flags & STRIP_LEFT) && start < end; start += n) {
+        n = attn_utf8_get(in->bytes + start, &c);
+        if (!attn_is_white(c))
+            break;
+    }
+    for (; (self->flags & STRIP_RIGHT) && end > start; end -= n) {
+        n = attn_utf8_back(in->bytes, in->bytes + end);
+        attn_utf8_get(in->bytes + end - n, &c);
+        if (!attn_is_white(c))
+            break;
+    }
+    attn_stretch rest = attn_stretch_part(in, start, end);
+    append(out, &rest);
+    return attn_encoder_handled(e, in->length);
+}
+
+static attn_status keep_text(attn_text *out, attn_text text, const attn_node *n, attn_arena *memory)
+{
+    out->bytes = attn_arena_copy(memory, text.bytes, text.length);
+    out->length = text.length;
+    return out->bytes ? ATTN_OK : attn_fail_memory(n->err);
+}
+
+static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
+{
+    attn_text pattern = { .length = 0 }, content = { .length = 0 };
+    attn_node how = attn_node_member(n, "pattern");
+    attn_status st = attn_node_need(&how, JSON_OBJECT);
+    if (st == ATTN_OK && !attn_node_member(&how, "String").value)
+        return attn_node_fail(&how, ATTN_E_UNSUPPORTED, "only {\"String\": ..} is known");
+    if (st == ATTN_OK)
+        st = attn_node_string(&how, "String", &pattern);
+    if (st == ATTN_OK && pattern.length == 0)
+        return attn_node_fail(&how, ATTN_E_FORMAT, "the pattern is empty");
+    if (st == ATTN_OK)
+        st = attn_node_string(n, "content", &content);
+    if (st == ATTN_OK)
+        st = keep_text(&self->first, pattern, n, memory);
+    if (st == ATTN_OK)
+        st = keep_text(&self->second, content, n, memory);
+    if (st == ATTN_OK)
+        self->growth = self->spread = content.length > pattern.length ? (content.length - 1) / pattern.length + 1 : 1;
+    return st;
+}
+
+static attn_status replace_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    attn_status st = ATTN_OK;
+    size_t done = 0;
+    while (st == ATTN_OK && done < in->length) {
+        const char *hit = memmem(in->bytes + done, in->length - done, self->first.bytes, self->first.length);
+        size_t start = hit ? (size_t)(hit - in->bytes) : in->length, end = hit ? start + self->first.length : start;
+        attn_stretch before = attn_stretch_part(in, done, start);
+        append(out, &before);
+        if (hit)
+            append_text(out, self->second, in->at[end - 1]);
+        st = attn_encoder_handled(e, end - done);
+        done = end;
+    }
+    return st;
+}
+
+static attn_status prepend_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
+{
+    attn_text text = { .length = 0 };
+    attn_status st = attn_node_string(n, "prepend", &text);
+    self->growth = self->spread = 1 + text.length; /* for a text of one byte */
+    return st == ATTN_OK ? keep_text(&self->first, text, n, memory) : st;
+}
+
+static attn_status prepend_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    if (in->length > 0) {
+        append_text(out, self->first, in->at[0]);
+        append(out, in);
+    }
+    return attn_encoder_handled(e, in->length);
+}
+
+/* ---- the table ---- */
+
+static const attn_normalizer_kind kinds[] = {
+    { .type = "NFD", .run = nfd_run, .growth = 3, .spread = 2 },
+    { .type = "NFC", .run = nfc_run, .growth = 3, .spread = 2 },
+    { .type = "NFKD", .run = nfkd_run, .growth = 11, .spread = 6 },
+    { .type = "NFKC", .run = nfkc_run, .growth = 11, .spread = 6 },
+    { .type = "Lowercase", .run = lowercase_run, .growth = 2, .spread = 1 },
+    { .type = "StripAccents", .run = strip_accents_run, .growth = 1, .spread = 1 },
+    { .type = "Strip", .open = strip_open, .run = strip_run, .growth = 1, .spread = 1 },
+    { .type = "Replace", .open = replace_open, .run = replace_run },
+    { .type = "Prepend", .open = prepend_open, .run = prepend_run },
+};
+
+static const attn_normalizer_kind *find_kind(attn_text type)
+{
+    if (attn_text_is(type, attn_bert_normalizer.type))
+        return &attn_bert_normalizer;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (attn_text_is(type, kinds[i].type))
+            return &kinds[i];
+    return NULL;
+}
+
+static attn_status open_step(attn_normalizers *steps, const attn_node *n, attn_text type, attn_arena *memory)
+{
+    const attn_normalizer_kind *kind = find_kind(type);
+    if (!kind)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%.*s\" is not known", (int)(type.length < 64 ? type.length : 64), type.bytes);
+    if (steps->count == STEPS_MAX)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d normalizers", STEPS_MAX);
+    attn_normalizer *step = &steps->items[steps->count++];
+    *step = (attn_normalizer){ .kind = kind, .growth = kind->growth, .spread = kind->spread };
+    attn_status st = kind->open ? kind->open(step, n, memory) : ATTN_OK;
+    if (st != ATTN_OK)
+        return st;
+    if (step->growth > GROWTH_MAX / steps->growth)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "text could grow more than %d times", GROWTH_MAX);
+    steps->spread = steps->growth * step->spread;
+    steps->growth *= step->growth;
+    return ATTN_OK;
+}
+
+static attn_status open_steps(attn_normalizers *steps, const attn_node *n, attn_arena *memory, int depth)
+{
+    attn_text type = { .length = 0 };
+    attn_status st = attn_node_need(n, JSON_OBJECT);
+    if (st == ATTN_OK)
+        st = attn_node_string(n, "type", &type);
+    if (st != ATTN_OK || !attn_text_is(type, "Sequence"))
+        return st == ATTN_OK ? open_step(steps, n, type, memory) : st;
+    if (depth == DEPTH_MAX)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "sequences more than %d deep", DEPTH_MAX);
+    attn_node list = attn_node_member(n, "normalizers");
+    st = attn_node_need(&list, JSON_ARRAY);
+    for (size_t i = 0; st == ATTN_OK && i < json_array_size(list.value); i++) {
+        attn_node item = attn_node_item(&list, i);
+        st = open_steps(steps, &item, memory, depth + 1);
+    }
+    return st;
+}
+
+attn_status attn_normalizers_open(attn_normalizers *steps, const attn_node *n, attn_arena *memory)
+{
+    steps->growth = steps->spread = 1;
+    if (!n->value)
+        return ATTN_OK;
+    steps->items = attn_arena_take(memory, STEPS_MAX, sizeof *steps->items);
+    return steps->items ? open_steps(steps, n, memory, 0) : attn_fail_memory(n->err);
+}
+
+attn_status attn_normalizers_run(const attn_normalizers *steps, attn_encoder *e, attn_stretch *s)
+{
+    for (size_t i = 0; i < steps->count; i++) {
+        attn_buffer *out = &e->work[i % 2];
+        out->length = 0;
+        attn_status st = steps->items[i].kind->run(&steps->items[i], e, s, out);
+        if (st != ATTN_OK)
+            return st;
+        *s = (attn_stretch){ .bytes = out->bytes, .at = out->at, .length = out->length };
+    }
+    return ATTN_OK;
+}

@@ -1,0 +1,257 @@
+/* test_tokenizer_files.c - a tokenizer.json that is damaged, or asks for what is not known, is refused with the place and the reason.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "tokenizer_case.h"
+
+enum part { WHOLE, VERSION, ADDED, NORMALIZER, SPLITTER, TEMPLATE, DECODER, MODEL, PARTS };
+
+static const char *const sound[PARTS] = {
+    [VERSION] = "\"1.0\"",
+    [ADDED] = "[]",
+    [NORMALIZER] = "null",
+    [SPLITTER] = "null",
+    [TEMPLATE] = "null",
+    [DECODER] = "null",
+    [MODEL] = "{\"type\":\"WordPiece\",\"unk_token\":\"?\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{\"?\":0,\"a\":1}}",
+};
+
+/* A document with one part exchanged. */
+static char *document(enum part part, const char *json)
+{
+    const char *parts[PARTS];
+    char *text = NULL;
+    for (int i = 0; i < PARTS; i++)
+        parts[i] = i == (int)part ? json : sound[i];
+    if (part == WHOLE)
+        return strdup(json);
+    int n = asprintf(&text, "{\"version\":%s,\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":%s,\"decoder\":%s,\"model\":%s}",
+                     parts[VERSION], parts[ADDED], parts[NORMALIZER], parts[SPLITTER], parts[TEMPLATE], parts[DECODER], parts[MODEL]);
+    ck_assert_int_gt(n, 0);
+    return text;
+}
+
+#define TOKEN(more) "[{\"id\":2,\"content\":\"<x>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false," more "}]"
+#define PIECES(vocab)                                                                                                                                          \
+    "{\"type\":\"WordPiece\",\"unk_token\":\"?\",\"continuing_subword_prefix\":\"##\",\""                                                                      \
+    "max_input_chars_per_word\":100,\"vocab\":" vocab "}"
+#define ITEMS(single, specials) "{\"type\":\"TemplateProcessing\",\"single\":" single ",\"pair\":[],\"special_tokens\":" specials "}"
+#define BERT(fields)            "{\"type\":\"BertNormalizer\"," fields "}"
+
+static const struct broken {
+    const char *name;
+    enum part part;
+    const char *json;
+    attn_status status;
+    const char *says;
+} broken[] = {
+    { "nothing", WHOLE, "", ATTN_E_FORMAT, "not JSON at line 1" },
+    { "cut off", WHOLE, "{\"version\":\"1.0\",", ATTN_E_FORMAT, "not JSON" },
+    { "something behind", WHOLE, "{} {}", ATTN_E_FORMAT, "not JSON" },
+    { "an array", WHOLE, "[]", ATTN_E_FORMAT, "/: an array, but must be an object" },
+    { "not UTF-8", WHOLE, "{\"a\":\"\xFF\"}", ATTN_E_FORMAT, "not JSON" },
+    { "a lone surrogate", WHOLE, "{\"a\":\"\\ud800\"}", ATTN_E_FORMAT, "not JSON" },
+    { "a member twice", WHOLE, "{\"model\":{},\"model\":{}}", ATTN_E_FORMAT, "not JSON" },
+    { "no model", WHOLE, "{\"version\":\"1.0\"}", ATTN_E_FORMAT, "/model: missing, but must be an object" },
+    { "a NUL in a piece", MODEL, PIECES("{\"\\u0000\":0}"), ATTN_E_UNSUPPORTED, "NUL" },
+    { "version of tomorrow", VERSION, "\"2.0\"", ATTN_E_UNSUPPORTED, "/version: only \"1.0\"" },
+    { "version as a number", VERSION, "1.0", ATTN_E_FORMAT, "/version: a fraction, but must be a string" },
+    { "model type", MODEL, "{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}", ATTN_E_UNSUPPORTED, "/model: type \"BPE\" is not known" },
+    { "old BPE", MODEL, "{\"vocab\":{},\"merges\":[]}", ATTN_E_UNSUPPORTED, "/model: type \"BPE\" (it has merges) is not known" },
+    { "old Unigram", MODEL, "{\"vocab\":[],\"unk_id\":0}", ATTN_E_UNSUPPORTED, "type \"Unigram\"" },
+    { "no model to be told", MODEL, "{}", ATTN_E_FORMAT, "/model: no type" },
+    { "no vocabulary", MODEL, PIECES("null"), ATTN_E_FORMAT, "/model/vocab: missing, but must be an object" },
+    { "vocabulary as a list", MODEL, PIECES("[\"?\"]"), ATTN_E_FORMAT, "/model/vocab: an array" },
+    { "an id twice", MODEL, PIECES("{\"?\":0,\"a\":0}"), ATTN_E_FORMAT, "/model/vocab/a: id 0 is given twice" },
+    { "a negative id", MODEL, PIECES("{\"?\":-1}"), ATTN_E_FORMAT, "/model/vocab/?: -1 is not between 0 and" },
+    { "an id far out", MODEL, PIECES("{\"?\":0,\"a\":2000000000}"), ATTN_E_FORMAT, "/model/vocab/a: 2000000000 is not between" },
+    { "an id as text", MODEL, PIECES("{\"?\":\"0\"}"), ATTN_E_FORMAT, "/model/vocab/?: a string, but must be an integer" },
+    { "a fraction of an id", MODEL, PIECES("{\"?\":0.5}"), ATTN_E_FORMAT, "must be an integer" },
+    { "unknown is unknown", MODEL, PIECES("{\"a\":0}"), ATTN_E_FORMAT, "/model/unk_token: not a piece of the vocabulary" },
+    { "word length", MODEL,
+      "{\"type\":\"WordPiece\",\"unk_token\":\"?\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":-5,\"vocab\":{\"?\":0}}", ATTN_E_FORMAT,
+      "/model/max_input_chars_per_word" },
+    { "no prefix", MODEL, "{\"type\":\"WordPiece\",\"unk_token\":\"?\",\"max_input_chars_per_word\":5,\"vocab\":{\"?\":0}}", ATTN_E_FORMAT,
+      "/model/continuing_subword_prefix: missing" },
+    { "added tokens as an object", ADDED, "{}", ATTN_E_FORMAT, "/added_tokens: an object, but must be an array" },
+    { "an added token as text", ADDED, "[\"<x>\"]", ATTN_E_FORMAT, "/added_tokens/0: a string, but must be an object" },
+    { "an added token without a flag", ADDED, TOKEN("\"normalized\":false"), ATTN_E_FORMAT, "/added_tokens/0/special: missing" },
+    { "a flag as a number", ADDED, TOKEN("\"normalized\":1,\"special\":true"), ATTN_E_FORMAT, "/added_tokens/0/normalized: an integer, but must be a boolean" },
+    { "normalizer", NORMALIZER, "{\"type\":\"Foo\"}", ATTN_E_UNSUPPORTED, "/normalizer: type \"Foo\" is not known" },
+    { "normalizer within", NORMALIZER, "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Nmt\"}]}", ATTN_E_UNSUPPORTED,
+      "/normalizer/normalizers/1: type \"Nmt\" is not known" },
+    { "normalizer without type", NORMALIZER, "{}", ATTN_E_FORMAT, "/normalizer/type: missing" },
+    { "bert without lowercase", NORMALIZER, BERT("\"clean_text\":true,\"handle_chinese_chars\":true"), ATTN_E_FORMAT, "/normalizer/lowercase: missing" },
+    { "accents as text", NORMALIZER, BERT("\"clean_text\":true,\"handle_chinese_chars\":true,\"lowercase\":true,\"strip_accents\":\"no\""), ATTN_E_FORMAT,
+      "/normalizer/strip_accents: a string" },
+    { "regular expression", NORMALIZER, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a+\"},\"content\":\"\"}", ATTN_E_UNSUPPORTED,
+      "/normalizer/pattern: only" },
+    { "empty pattern", NORMALIZER, "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"\"}", ATTN_E_FORMAT,
+      "/normalizer/pattern: the pattern is empty" },
+    { "pre_tokenizer within", SPLITTER, "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Foo\"}]}", ATTN_E_UNSUPPORTED,
+      "/pre_tokenizer/pretokenizers/0: type \"Foo\" is not known" },
+    { "behaviour", SPLITTER, "{\"type\":\"Punctuation\",\"behavior\":\"MergedWithNext\"}", ATTN_E_UNSUPPORTED,
+      "/pre_tokenizer/behavior: \"MergedWithNext\" is not known" },
+    { "post_processor", TEMPLATE, "{\"type\":\"Foo\"}", ATTN_E_UNSUPPORTED, "/post_processor: type \"Foo\" is not known" },
+    { "template as text", TEMPLATE, ITEMS("\"$A\"", "{}"), ATTN_E_FORMAT, "/post_processor/single: a string, but must be an array" },
+    { "template of what", TEMPLATE, ITEMS("[{\"Foo\":{}}]", "{}"), ATTN_E_FORMAT, "/post_processor/single/0: neither" },
+    { "template of C", TEMPLATE, ITEMS("[{\"Sequence\":{\"id\":\"C\",\"type_id\":0}}]", "{}"), ATTN_E_FORMAT,
+      "/post_processor/single/0/Sequence: a sequence is" },
+    { "template of B alone", TEMPLATE, ITEMS("[{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}]", "{}"), ATTN_E_FORMAT, "sequence B" },
+    { "template with a stranger", TEMPLATE, ITEMS("[{\"SpecialToken\":{\"id\":\"x\",\"type_id\":0}}]", "{}"), ATTN_E_FORMAT,
+      "/post_processor/single/0/SpecialToken: special_tokens has no" },
+    { "template with an id beyond", TEMPLATE,
+      ITEMS("[{\"SpecialToken\":{\"id\":\"x\",\"type_id\":0}}]", "{\"x\":{\"id\":\"x\",\"ids\":[7],\"tokens\":[\"x\"]}}"), ATTN_E_FORMAT,
+      "/post_processor/special_tokens/x/ids/0: 7 is not between 0 and 1" },
+    { "template with too few pieces", TEMPLATE, ITEMS("[{\"SpecialToken\":{\"id\":\"x\",\"type_id\":0}}]", "{\"x\":{\"id\":\"x\",\"ids\":[1],\"tokens\":[]}}"),
+      ATTN_E_FORMAT, "as many ids" },
+    { "type id", TEMPLATE, ITEMS("[{\"Sequence\":{\"id\":\"A\",\"type_id\":-1}}]", "{}"), ATTN_E_FORMAT, "/post_processor/single/0/Sequence/type_id: -1" },
+    { "bert without cls", TEMPLATE, "{\"type\":\"BertProcessing\",\"sep\":[\"?\",0]}", ATTN_E_FORMAT, "/post_processor/cls: missing" },
+    { "bert with a lonely sep", TEMPLATE, "{\"type\":\"BertProcessing\",\"cls\":[\"?\",0],\"sep\":[\"?\"]}", ATTN_E_FORMAT,
+      "/post_processor/sep: must be a token and its id" },
+    { "decoder", DECODER, "{\"type\":\"ByteLevel\"}", ATTN_E_UNSUPPORTED, "/decoder: type \"ByteLevel\" is not known" },
+    { "decoder without prefix", DECODER, "{\"type\":\"WordPiece\"}", ATTN_E_FORMAT, "/decoder/prefix: missing" },
+};
+
+static attn_status open_part(enum part part, const char *json, attn_error *err)
+{
+    char *text = document(part, json);
+    attn_tokenizer *t;
+    *err = (attn_error){ .code = ATTN_OK };
+    attn_status st = attn_tokenizer_open(&t, text, strlen(text), "a/tokenizer.json", err);
+    ck_assert_int_eq(st == ATTN_OK, t != NULL);
+    attn_tokenizer_close(t);
+    free(text);
+    return st;
+}
+
+START_TEST(a_broken_file_is_refused_with_place_and_reason)
+{
+    const struct broken *b = &broken[_i];
+    attn_error err;
+    attn_status st = open_part(b->part, b->json, &err);
+    ck_assert_msg(st == b->status && err.code == b->status, "%s: status %d: %s", b->name, st, err.text);
+    ck_assert_msg(strstr(err.text, b->says) != NULL, "%s: \"%s\" does not say \"%s\"", b->name, err.text, b->says);
+    ck_assert_str_eq(err.where, "a/tokenizer.json");
+}
+END_TEST
+
+/* Each of these differs from a broken one in the one thing that makes it sound. */
+START_TEST(a_sound_file_is_taken)
+{
+    static const struct {
+        enum part part;
+        const char *json;
+    } fine[] = { { MODEL, PIECES("{\"?\":5,\"a\":0}") },
+                 { MODEL, "{\"unk_token\":\"?\",\"continuing_subword_prefix\":\"\",\"max_input_chars_per_word\":0,\"vocab\":{\"?\":0}}" },
+                 { ADDED, TOKEN("\"normalized\":true,\"special\":false") },
+                 { ADDED, "null" },
+                 { NORMALIZER, BERT("\"clean_text\":true,\"handle_chinese_chars\":true,\"lowercase\":true,\"strip_accents\":null") },
+                 { NORMALIZER, "{\"type\":\"Sequence\",\"normalizers\":[]}" },
+                 { SPLITTER, "{\"type\":\"Punctuation\"}" },
+                 { TEMPLATE, ITEMS("[{\"SpecialToken\":{\"id\":\"x\",\"type_id\":0}}]", "{\"x\":{\"id\":\"x\",\"ids\":[1],\"tokens\":[\"x\"]}}") },
+                 { DECODER, "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}" } };
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        attn_error err;
+        ck_assert_msg(open_part(fine[i].part, fine[i].json, &err) == ATTN_OK, "%s: %s", fine[i].json, err.text);
+    }
+}
+END_TEST
+
+/* What cannot grow in a file of a few lines must not grow in memory either. */
+START_TEST(nesting_and_growth_have_limits)
+{
+    char deep[4096] = "", *end = deep;
+    attn_error err;
+    for (int i = 0; i < 20; i++)
+        end = stpcpy(end, "{\"type\":\"Sequence\",\"normalizers\":[");
+    end = stpcpy(end, "{\"type\":\"NFC\"}");
+    for (int i = 0; i < 20; i++)
+        end = stpcpy(end, "]}");
+    ck_assert_int_eq(open_part(NORMALIZER, deep, &err), ATTN_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.text, "deep"));
+    end = stpcpy(deep, "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"}");
+    for (int i = 0; i < 10; i++)
+        end = stpcpy(end, ",{\"type\":\"NFKC\"}");
+    stpcpy(end, "]}");
+    ck_assert_int_eq(open_part(NORMALIZER, deep, &err), ATTN_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.text, "grow"));
+}
+END_TEST
+
+START_TEST(every_prefix_of_a_file_is_refused)
+{
+    size_t size = 0;
+    char *json = read_whole(SMALL_BERT, &size);
+    ck_assert_ptr_nonnull(json);
+    while (size > 0 && json[size - 1] != '}')
+        size--;
+    for (size_t n = 0; n < size; n += n < 2000 ? 1 : 101) {
+        attn_tokenizer *t;
+        char *copy = malloc(n ? n : 1); /* exactly as large, so that a sanitizer sees every byte too far */
+        memcpy(copy, json, n);
+        ck_assert_int_eq(attn_tokenizer_open(&t, copy, n, "cut", NULL), ATTN_E_FORMAT);
+        ck_assert_ptr_null(t);
+        free(copy);
+    }
+    free(json);
+}
+END_TEST
+
+static size_t allocations, fail_at; /* the hook has no place of its own to count in */
+
+static bool may(void *context, size_t bytes)
+{
+    (void)context;
+    (void)bytes;
+    return ++allocations < fail_at; /* and all that follow: jansson survives that, but not one failure alone */
+}
+
+/* jansson's allocations count too, as in the program itself. */
+START_TEST(memory_that_ends_anywhere_is_an_error_and_leaks_nothing)
+{
+    json_t *base = load_json(SMALL_BERT), *vocabulary = json_object_get(json_object_get(base, "model"), "vocab"), *id;
+    const char *piece;
+    void *next;
+    json_object_foreach_safe(vocabulary, next, piece, id) if (json_integer_value(id) >= 60) json_object_del(vocabulary, piece);
+    json_array_append_new(json_object_get(base, "added_tokens"),
+                          json_loads(strchr(TOKEN("\"normalized\":true,\"special\":false") " ", '{'), JSON_DISABLE_EOF_CHECK, NULL));
+    char *json = json_dumps(base, JSON_COMPACT);
+    json_decref(base);
+    attn_text text = { .bytes = "a <x> b\xCC\x81!", .length = 10 };
+    attn_status st = ATTN_E_NOMEM;
+    json_set_alloc_funcs(attn_malloc, attn_free);
+    attn_memory_hook(may, NULL);
+    for (fail_at = 1; st != ATTN_OK; fail_at++) {
+        attn_encode_options options = { .add_special_tokens = true };
+        attn_tokenizer *t;
+        attn_encoding out;
+        attn_error err = { .code = ATTN_OK };
+        allocations = 0;
+        st = attn_tokenizer_open(&t, json, strlen(json), "f", &err);
+        attn_arena *arena = st == ATTN_OK ? attn_arena_new() : NULL;
+        if (st == ATTN_OK)
+            st = arena ? attn_tokenizer_encode(t, &text, NULL, &options, arena, NULL, &out, &err) : ATTN_E_NOMEM;
+        bool named = st == ATTN_E_NOMEM || (st == ATTN_E_FORMAT && strstr(err.text, "JSON")); /* jansson takes a string it has no memory for as damage */
+        ck_assert_msg(named || (st == ATTN_OK && allocations < fail_at), "allocation %zu: %d, %s", fail_at, st, err.text);
+        attn_arena_free(arena);
+        attn_tokenizer_close(t);
+    }
+    attn_memory_hook(NULL, NULL);
+    json_set_alloc_funcs(malloc, free);
+    ck_assert_uint_gt(fail_at, 100);
+    free(json);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("tokenizer files");
+    TCase *c = tcase_create("files");
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, a_broken_file_is_refused_with_place_and_reason, 0, (int)(sizeof broken / sizeof *broken));
+    tcase_add_test(c, a_sound_file_is_taken);
+    tcase_add_test(c, nesting_and_growth_have_limits);
+    tcase_add_test(c, every_prefix_of_a_file_is_refused);
+    tcase_add_test(c, memory_that_ends_anywhere_is_an_error_and_leaks_nothing);
+    suite_add_tcase(s, c);
+    return unit_main(s);
+}

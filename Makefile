@@ -10,13 +10,18 @@ ifdef CI
 WARN += -Werror
 endif
 OPT.release := -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
-OPT.debug := -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off -DATTN_DEBUG
+OPT.debug := -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off
 OPT.asan := $(OPT.debug) -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT.tsan := $(OPT.debug) -fsanitize=thread
 OPT.fuzz := $(OPT.debug) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 OPT.coverage := -O0 --coverage
 ifeq ($(config),fuzz)
 CC := clang
+endif
+
+# `make V=1` shows the commands.
+ifndef V
+.SILENT:
 endif
 
 # POSIX and a few Linux calls (affinity, eventfd) are used on purpose; the language itself is C17.
@@ -47,6 +52,7 @@ LIB := $(B)/libattn_server.a $(B)/libattn_api.a $(B)/libattn_core.a
 all: $(B)/attnd
 
 $(B)/attnd: $(MAIN) $(LIB)
+	echo "  link $@"
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # The layers, by include path: core sees itself, api sees core's public headers, server sees api and them.
@@ -63,14 +69,16 @@ $(B)/libattn_core.a: $(CORE)
 $(B)/libattn_api.a: $(API)
 $(B)/libattn_server.a: $(SRV)
 $(B)/%.a:
-	@rm -f $@
+	rm -f $@
 	$(AR) rcs $@ $^
 
 $(B)/%.o: %.c Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo "  $(if $(filter %.o,$@),cc,link) $@"
 	$(CC) $(ALL_CFLAGS) $(ISA) $(INC) -MMD -MP -c $< -o $@
 $(B)/%.o: %.S Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo "  $(if $(filter %.o,$@),cc,link) $@"
 	$(CC) -MMD -MP -c $< -o $@
 
 # .incbin is not seen by -MMD.
@@ -78,24 +86,29 @@ $(B)/core/builtin/builtin.o: $(wildcard core/builtin/*/*)
 $(B)/api/openapi.o: $(wildcard api/openapi.*)
 
 $(B)/tests/unit/%: tests/unit/%.c $(LIB) $(wildcard tests/unit/*.h) Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo "  $(if $(filter %.o,$@),cc,link) $@"
 	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) -lcheck -lsubunit -lrt $(LIBS)
 $(B)/tests/oom/%: tests/oom/%.c $(LIB) Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo "  $(if $(filter %.o,$@),cc,link) $@"
 	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) -lcheck -lsubunit -lrt $(LIBS)
 $(B)/tests/bench/%: tests/bench/%.c $(LIB) Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo "  $(if $(filter %.o,$@),cc,link) $@"
 	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LIBS)
 
 units: $(UNIT) $(OOM)
 
 # A fuzz target with a main that replays files, so that any compiler covers the corpora; with config=fuzz it is libFuzzer's.
 $(B)/tests/fuzz/replay.o: tests/fuzz/replay.c Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo "  $(if $(filter %.o,$@),cc,link) $@"
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 FUZZ_MAIN = $(if $(filter fuzz,$(config)),-fsanitize=fuzzer,$(B)/tests/fuzz/replay.o)
 $(B)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(LIB) $(if $(filter fuzz,$(config)),,$(B)/tests/fuzz/replay.o) Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo "  $(if $(filter %.o,$@),cc,link) $@"
 	$(CC) $(ALL_CFLAGS) $(TEST_INC) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(FUZZ_MAIN) $(LIB) $(LIBS)
 fuzzers: $(FUZZ)
 benches: $(BENCH)
@@ -139,7 +152,7 @@ bench: setup-build
 	$(or $(PEER),python3) tests/bench/bench_server.py
 
 setup-build setup-check setup-lint:
-	@deploy/setup.sh $(patsubst setup-%,%,$@)
+	deploy/setup.sh $(patsubst setup-%,%,$@)
 
 ## openapi: api/openapi.json from api/openapi.yaml
 openapi:
@@ -151,7 +164,7 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' Makefile
+	sed -n 's/^## //p' Makefile
 
 .PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench setup-build setup-check setup-lint openapi clean help
 .SECONDARY:

@@ -232,17 +232,49 @@ static void bench_rows(const attn_kernels *table)
     printf("\n");
 }
 
+/* ---- bandwidth: reading 512 MB, far more than any cache ------------------------------------------------------------------ */
+
+enum { WALK_FLOATS = 128 << 20 };
+
+static void walk(void *ctx)
+{
+    const uint64_t *p = ctx;
+    uint64_t sum[8] = { 0 };
+    for (size_t i = 0; i < WALK_FLOATS / 2; i += 8)
+        for (size_t l = 0; l < 8; l++)
+            sum[l] += p[i + l];
+    sink = (float)(sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7]);
+}
+
+/* GB/s of one core; 0 when there is not so much memory. */
+static double measure_bandwidth(void)
+{
+    void *p = attn_malloc((size_t)WALK_FLOATS * 4);
+    if (!p)
+        return 0;
+    memset(p, 1, (size_t)WALK_FLOATS * 4);
+    double rate = 4e-9 * WALK_FLOATS / best_time(walk, p);
+    attn_free(p);
+    return rate;
+}
+
 int main(int argc, char **argv)
 {
-    int threads = argc > 1 ? atoi(argv[1]) : 1;
-    if (threads < 1) {
-        fprintf(stderr, "usage: %s [threads]\n", argv[0]);
+    if (argc > 1 && strcmp(argv[1], "--limits") == 0) {
+        double limit = measure_peak();
+        printf("peak %.1f GFLOP/s\nbandwidth %.1f GB/s\n", limit, measure_bandwidth());
+        return EXIT_SUCCESS;
+    }
+    char *end = NULL;
+    long threads = argc > 1 ? strtol(argv[1], &end, 10) : 1;
+    if (threads < 1 || threads > 1024 || (end && *end)) {
+        fprintf(stderr, "usage: %s [--limits | threads]\n", argv[0]);
         return EXIT_FAILURE;
     }
     double peak = measure_peak();
     for (const attn_kernels *const *all = attn_kernels_all(); *all; all++) {
         bench_rows(*all);
-        bench_products(*all, peak, threads);
+        bench_products(*all, peak, (int)threads);
     }
     return EXIT_SUCCESS;
 }

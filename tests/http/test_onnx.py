@@ -36,7 +36,7 @@ def stretched(mask, keys):
     """A mask with fewer columns than there are keys hides the rest."""
     short = mask["shape"][-1]
     if short == keys:
-        return mask
+        return dict(mask)
     rows = math.prod(mask["shape"][:-1])
     fill = [False if mask["dtype"] == "bool" else None] * (keys - short)
     data = [x for r in range(rows) for x in mask["data"][r * short : (r + 1) * short] + fill]
@@ -72,6 +72,8 @@ def request_for(case, base64):
             body["query_offset"] = [n - queries for n in lengths]
     if "attn_mask" in inputs:
         mask = stretched(inputs["attn_mask"], keys)
+        if mask["dtype"] == "bool":
+            mask["data"] = [bool(x) for x in mask["data"]]
         body["attn_mask"] = nest(mask["data"], mask["shape"]) if mask["dtype"] == "bool" or not base64 else form(mask)
     mode = MODES.get(attributes.get("qk_matmul_output_mode", 0))
     body["output"] = ["context"] + ([mode] if "qk_matmul_output" in case["outputs"] and mode else [])

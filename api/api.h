@@ -44,6 +44,7 @@ typedef struct api_request {
     const char *request_id;
     const char *body; /* complete, for api_handle; NULL when empty */
     size_t body_length;
+    uint64_t held_bytes; /* what the body takes of the memory limit until the request ends */
 } api_request;
 
 typedef enum api_route_kind {
@@ -98,6 +99,8 @@ typedef struct api_reply {
     api_block *(*take)(void *ctx);
     /* The next block of the body, taken over whatever comes back. Waits while the client is slow; ATTN_E_CANCELLED when it is gone or time is up. */
     attn_status (*give)(void *ctx, api_block *);
+    /* Takes back what was started and given, if nothing of it has left yet: then another answer may be started. NULL: never. */
+    bool (*recall)(void *ctx);
     /* A taken block that is not needed. */
     void (*drop)(void *ctx, api_block *);
     /* Reserves memory for this request, on top of what it has, before it is taken; waits for others to finish. ATTN_E_LIMIT when it can never be had (limits are
@@ -114,7 +117,9 @@ typedef struct api_worker {
 } api_worker;
 
 /* Runs a checked request and sends its answer, a problem's included: *outcome says what it was (API_OK, or the code). Returns ATTN_OK when the answer is complete; another
- * status when it broke off after it began (the server then ends the connection so that the client sees it), `err` saying why. */
+ * status when it broke off after it began (the server then ends the connection so that the client sees it), or when not even a problem could be sent; `err` says
+ * why. The caller of an API_WORK route brackets the call with attn_runtime_enter and attn_runtime_leave (and a give that waits leaves meanwhile), so that idle threads
+ * help. Other routes need no worker. */
 ATTN_MUST_CHECK attn_status api_handle(const api_service *, const api_request *, const api_route *, api_worker *, api_reply *, api_code *outcome, attn_error *err);
 
 /* Sends a problem as the whole answer. */

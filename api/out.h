@@ -8,13 +8,13 @@
 #include "api.h"
 
 typedef struct api_out {
-    api_reply *reply;
+    api_reply *reply; /* NULL: nothing is sent, bytes are only counted (api_out_reserve then gives nothing) */
     api_head head;
     api_block *block; /* being filled */
     bool started;
     uint64_t written; /* bytes of body so far */
     attn_status status;
-    uint64_t waited_ns; /* in give: not encoding time */
+    uint64_t waited_ns; /* in start and give: not encoding time */
 } api_out;
 
 void api_out_init(api_out *, api_reply *, api_head head);
@@ -23,6 +23,7 @@ void api_out_string(api_out *, const char *s); /* as it is */
 void api_out_char(api_out *, char c);
 void api_out_format(api_out *, const char *fmt, ...) ATTN_PRINTF(2, 3); /* at most 256 bytes */
 void api_out_json_string(api_out *, const char *s, size_t n);           /* quoted and escaped; s is valid UTF-8 */
+void api_out_uint(api_out *, uint64_t n);
 /* Room for `n` <= API_BLOCK_BYTES contiguous bytes to write into; NULL when the writer has failed. Then api_out_commit what was used. */
 char *api_out_reserve(api_out *, size_t n);
 void api_out_commit(api_out *, size_t used);

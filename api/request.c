@@ -46,6 +46,7 @@ static const field_row fields[API_F_COUNT] = {
     [API_F_TEXT_PAIR] = { "text_pair", K_TEXT | K_TOKENIZE, 0, api_take_texts, READ(text_pair) },
     [API_F_ATTENTION_MASK] = { "attention_mask", K_IDS | K_EMBEDS, 0, api_take_masks, READ(attention_mask) },
     [API_F_TOKEN_TYPE_IDS] = { "token_type_ids", K_MODEL, 0, api_take_id_lists, READ(token_type_ids) },
+    [API_F_DECODER_INPUT_IDS] = { "decoder_input_ids", K_MODEL, 0, api_take_id_lists, READ(decoder_input_ids) },
     [API_F_ADD_SPECIAL_TOKENS] = { "add_special_tokens", K_TEXT | K_TOKENIZE, 0, api_take_bool, KEPT(add_special_tokens) },
     [API_F_TRUNCATION] = { "truncation", K_TEXT, 0, api_take_bool, KEPT(truncation) },
 
@@ -201,6 +202,7 @@ bool api_read_attention(const api_service *service, const char *body, size_t len
     init(&r, service, body, length, arena, problem);
     if (!read_fields(&r, K_ANY) || !find_kind(&r) || !check_applicable(&r) || !check_partners(&r))
         return false;
+    r.request.has_decoder_input_ids = api_given(&r, API_F_DECODER_INPUT_IDS);
     r.request.has_num_attention_heads = api_given(&r, API_F_NUM_ATTENTION_HEADS);
     r.request.has_num_key_value_heads = api_given(&r, API_F_NUM_KEY_VALUE_HEADS);
     r.request.has_scale = api_given(&r, API_F_SCALE);

@@ -64,6 +64,7 @@ typedef struct api_attention_request {
     /* [B] or NULL; lengths agree with the input's, save that token_type_ids sent with a text must still be held against its tokens; mask values are 0 and 1 */
     const api_ids *input_ids, *attention_mask, *token_type_ids;
     api_tensor inputs_embeds; /* [T, D] or [B, T, D] */
+    bool has_decoder_input_ids; /* no family has a use for them yet: only that they were sent is kept */
     bool add_special_tokens, truncation;
 
     /* without */

@@ -22,6 +22,7 @@ typedef enum api_field_id {
     API_F_TEXT_PAIR,
     API_F_ATTENTION_MASK,
     API_F_TOKEN_TYPE_IDS,
+    API_F_DECODER_INPUT_IDS,
     API_F_ADD_SPECIAL_TOKENS,
     API_F_TRUNCATION,
     API_F_NUM_ATTENTION_HEADS,
@@ -89,7 +90,7 @@ typedef struct api_reading {
     uint64_t given;    /* bit api_field_id: sent, and not as null */
     api_attention_request request;
     api_texts text, text_pair;
-    api_id_lists input_ids, attention_mask, token_type_ids;
+    api_id_lists input_ids, attention_mask, token_type_ids, decoder_input_ids;
     api_integers query_offset, key_lengths;
 } api_reading;
 

@@ -1,0 +1,349 @@
+/* collect.c - one result's way from the layers of a run to an encoder. See collect.h.
+ *
+ * A layer comes; queries and keys are cut and heads reduced (attn_select_layer); what is to be reduced over layers is added to its sum; of the rest each part
+ * is written at once, if it is the first of the answer, or copied to where it belongs among the held. top_k looks at whole rows, so `keys` is then
+ * kept away from the selection and given to attn_top_k.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "collect.h"
+
+#include <string.h>
+
+enum { TOP_K_ROWS = 16 }; /* of one task */
+
+static const api_plan_input *input_of(const api_collect *c)
+{
+    return &c->encode->plan->inputs[c->encode->result];
+}
+
+static const api_return *want_of(const api_plan *plan)
+{
+    return &plan->request->want;
+}
+
+static attn_selection selection_of(const api_plan *plan, const api_plan_input *in)
+{
+    return (attn_selection){
+        .queries = in->queries.list,
+        .num_queries = in->queries.count,
+        .keys = in->keys.list,
+        .num_keys = in->keys.count,
+        .reduce_heads = want_of(plan)->reduce_heads,
+    };
+}
+
+/* Are attentions selected apart from the rest? top_k needs their rows whole. */
+static bool splits(const api_plan *plan, const api_plan_input *in)
+{
+    return want_of(plan)->top_k > 0 && in->keys.list && (plan->keep.outputs & ATTN_BIT(ATTN_ATTENTIONS));
+}
+
+/* Columns of an output's rows before top_k. */
+static size_t sum_columns(const api_plan_input *in, const api_part *part)
+{
+    return part->role == API_PLAIN ? part->columns : in->T_k;
+}
+
+/* Numbers of a sum over layers; `part` is the output's first. */
+static uint64_t sum_size(const api_plan_input *in, const api_part *part)
+{
+    return api_times(api_times(part->matrices, part->rows), sum_columns(in, part));
+}
+
+/* ---- the price -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t select_bytes(const api_plan *plan, const api_plan_input *in, attn_outputs outputs, bool with_keys)
+{
+    attn_selection sel = selection_of(plan, in);
+    if (!with_keys)
+        sel.keys = NULL;
+    return attn_select_bytes(&sel, outputs, plan->heads.count, in->T_q, in->T_k, plan->head_dim, plan->value_dim, plan->hidden);
+}
+
+/* One slice of indices, values and dropped, the views of them, and a byte a key for each thread. */
+static uint64_t top_k_bytes(const api_plan_input *in, const api_part *indices, const attn_runtime *rt)
+{
+    uint64_t rows = api_times(indices->matrices, indices->rows), slice = api_times(rows, api_plus(api_times(2, indices->columns), 1));
+    uint64_t views = api_arena_bytes(api_times(2, indices->matrices), sizeof(float *));
+    return api_plus(api_plus(api_arena_bytes(slice, sizeof(float)), views), api_arena_bytes(in->T_k, (uint64_t)attn_runtime_threads(rt) + 8));
+}
+
+uint64_t api_collect_bytes(const api_plan *plan, const attn_runtime *rt, size_t b)
+{
+    const api_plan_input *in = &plan->inputs[b];
+    api_part parts[API_MAX_PARTS];
+    size_t n = api_plan_parts(plan, b, parts);
+    attn_outputs apart = splits(plan, in) ? ATTN_BIT(ATTN_ATTENTIONS) : 0;
+    uint64_t bytes = api_plus(select_bytes(plan, in, plan->keep.outputs & ~apart, true), apart ? select_bytes(plan, in, apart, false) : 0);
+    for (size_t p = 0; p < n; p++) {
+        if (p > 0 || !api_part_streams(plan, &parts[p]))
+            bytes = api_plus(bytes, api_arena_bytes(api_times(parts[p].slices, api_part_slice(&parts[p])), sizeof(float)));
+        if (parts[p].is_reduced && parts[p].role == API_INDICES)
+            bytes = api_plus(bytes, api_arena_bytes(sum_size(in, &parts[p]), sizeof(float)));
+        if (parts[p].role == API_INDICES)
+            bytes = api_plus(bytes, top_k_bytes(in, &parts[p], rt));
+    }
+    return bytes;
+}
+
+/* ---- before the run ---------------------------------------------------------------------------------------------------- */
+
+static attn_status take_part(api_collect *c, size_t p, attn_error *err)
+{
+    api_part *part = &c->parts[p];
+    if (p == 0 && c->streams)
+        return ATTN_OK;
+    size_t bytes = sizeof(float);
+    for (size_t a = 0; a < part->ndim; a++)
+        if (!attn_mul(bytes, part->dims[a], &bytes))
+            return attn_fail_memory(err);
+    c->held[p] = attn_arena_take(c->arena, bytes, 1);
+    if (!c->held[p])
+        return attn_fail_memory(err);
+    if (!part->is_reduced || part->role == API_VALUES || part->role == API_DROPPED)
+        return ATTN_OK;
+    /* A plain part's sum is the tensor itself; that of top_k is still whole rows. */
+    c->sums[part->output] = part->role == API_PLAIN ? c->held[p] : attn_arena_take(c->arena, sum_size(input_of(c), part), sizeof(float));
+    return c->sums[part->output] ? ATTN_OK : attn_fail_memory(err);
+}
+
+attn_status api_collect_begin(api_collect *c, api_encode *encode, attn_arena *arena, attn_error *err)
+{
+    attn_status st = ATTN_OK;
+    *c = (api_collect){ .encode = encode, .runtime = encode->runtime, .arena = arena };
+    c->num_parts = api_plan_parts(encode->plan, encode->result, c->parts);
+    c->streams = api_part_streams(encode->plan, &c->parts[0]);
+    for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
+        st = take_part(c, p, err);
+    return st;
+}
+
+/* ---- top_k --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct top_job {
+    const attn_view *in;
+    const api_choice *keys;
+    size_t k, num_rows;
+    int32_t *indices;        /* [rows, k] */
+    float *values, *dropped; /* [rows, k], [rows] */
+    uint8_t *scratch;        /* [threads, columns], when keys are listed */
+} top_job;
+
+static void top_rows(void *ctx, size_t task, int slot)
+{
+    const top_job *j = ctx;
+    uint8_t *scratch = j->scratch ? j->scratch + (size_t)slot * j->in->cols : NULL;
+    for (size_t r = task * TOP_K_ROWS; r < (task + 1) * TOP_K_ROWS && r < j->num_rows; r++) {
+        const float *row = j->in->head[r / j->in->rows] + (ptrdiff_t)(r % j->in->rows) * j->in->row_stride;
+        attn_top_k(row, j->in->cols, j->keys->list, j->keys->count, j->k, j->indices + r * j->k, j->values + r * j->k, j->dropped + r, scratch);
+    }
+}
+
+static attn_status run_top_k(api_collect *c, const attn_view *view, top_job *job, attn_error *err)
+{
+    const api_plan_input *in = input_of(c);
+    job->in = view;
+    job->keys = &in->keys;
+    job->k = api_plan_rank(c->encode->plan, c->encode->result);
+    job->num_rows = view->heads * view->rows;
+    if (in->keys.list) {
+        job->scratch = attn_arena_take(c->arena, (size_t)attn_runtime_threads(c->runtime), in->T_k);
+        if (!job->scratch)
+            return attn_fail_memory(err);
+    }
+    attn_parallel(c->runtime, (job->num_rows + TOP_K_ROWS - 1) / TOP_K_ROWS, top_rows, job);
+    return ATTN_OK;
+}
+
+/* ---- a layer ----------------------------------------------------------------------------------------------------------- */
+
+/* Begins the result with its first layer, so that a run that fails before it has written nothing. */
+static void open_result(api_collect *c)
+{
+    api_encode *e = c->encode;
+    if (c->layers > 0)
+        return;
+    e->encoder->begin_result(e);
+    if (c->streams)
+        e->encoder->begin_part(e, &c->parts[0]);
+}
+
+static void copy_rows(const api_part *part, void *dst, const api_rows *rows)
+{
+    size_t matrix = part->rows * part->columns;
+    if (rows->ints) {
+        memcpy(dst, rows->ints, rows->matrices * matrix * sizeof(int32_t));
+        return;
+    }
+    float *to = dst;
+    for (size_t m = 0; m < rows->matrices; m++)
+        for (size_t r = 0; r < part->rows; r++, to += part->columns)
+            memcpy(to, rows->matrix[m] + (ptrdiff_t)r * rows->row_stride, part->columns * sizeof *to);
+}
+
+/* One slice of part p: written, or copied to each place where its layer was asked for. */
+static void put_slice(api_collect *c, size_t p, size_t layer, api_rows *rows)
+{
+    const api_part *part = &c->parts[p];
+    const api_choice *layers = &c->encode->plan->layers;
+    if (p == 0 && c->streams) {
+        rows->first = c->layers * part->matrices * part->rows;
+        c->encode->encoder->rows(c->encode, part, rows);
+        return;
+    }
+    for (size_t i = 0; i < layers->count; i++)
+        if ((size_t)api_choice_at(layers, i) == layer)
+            copy_rows(part, (unsigned char *)c->held[p] + i * api_part_slice(part) * sizeof(float), rows);
+}
+
+/* values or dropped, contiguous from `data`, as rows. */
+static api_rows rows_of(const api_part *part, const float *data, const float **matrix)
+{
+    for (size_t m = 0; m < part->matrices; m++)
+        matrix[m] = data + m * part->rows * part->columns;
+    return (api_rows){ .matrix = matrix, .row_stride = (ptrdiff_t)part->columns, .matrices = part->matrices };
+}
+
+/* Parts p, p + 1 and p + 2 from a layer's attentions. */
+static attn_status put_top_k(api_collect *c, size_t p, size_t layer, const attn_view *view, attn_error *err)
+{
+    const api_part *part = &c->parts[p];
+    size_t n = api_part_slice(part);
+    top_job job = {
+        .indices = attn_arena_take(c->arena, n, sizeof *job.indices),
+        .values = attn_arena_take(c->arena, n, sizeof *job.values),
+        .dropped = attn_arena_take(c->arena, view->heads * view->rows, sizeof *job.dropped),
+    };
+    const float **matrix = attn_arena_take(c->arena, part->matrices, sizeof *matrix);
+    if (!job.indices || !job.values || !job.dropped || !matrix)
+        return attn_fail_memory(err);
+    attn_status st = run_top_k(c, view, &job, err);
+    if (st != ATTN_OK)
+        return st;
+    api_rows indices = { .ints = job.indices, .matrices = part->matrices };
+    put_slice(c, p, layer, &indices);
+    api_rows values = rows_of(&c->parts[p + 1], job.values, matrix);
+    put_slice(c, p + 1, layer, &values);
+    api_rows dropped = rows_of(&c->parts[p + 2], job.dropped, matrix);
+    put_slice(c, p + 2, layer, &dropped);
+    return ATTN_OK;
+}
+
+/* A layer asked for twice counts twice. */
+static void add_to_sum(api_collect *c, attn_output o, size_t layer, const attn_view *view)
+{
+    const api_plan *plan = c->encode->plan;
+    for (size_t i = 0; i < plan->layers.count; i++)
+        if ((size_t)api_choice_at(&plan->layers, i) == layer) {
+            attn_reduce_layer(want_of(plan)->reduce_layers, c->sums[o], view, !c->has_sum[o]);
+            c->has_sum[o] = true;
+        }
+}
+
+static attn_status put_view(api_collect *c, size_t p, const attn_layer *layer, attn_error *err)
+{
+    const api_part *part = &c->parts[p];
+    const attn_view *view = &layer->views[part->output];
+    if (part->is_reduced)
+        add_to_sum(c, part->output, layer->layer, view);
+    else if (part->role == API_INDICES)
+        return put_top_k(c, p, layer->layer, view, err);
+    else
+        put_slice(c, p, layer->layer, &(api_rows){ .matrix = view->head, .row_stride = view->row_stride, .matrices = view->heads });
+    return ATTN_OK;
+}
+
+static attn_status select_views(api_collect *c, const attn_layer *in, attn_layer *out, attn_error *err)
+{
+    const api_plan *plan = c->encode->plan;
+    attn_selection sel = selection_of(plan, input_of(c));
+    if (!splits(plan, input_of(c)))
+        return attn_select_layer(c->runtime, &sel, in, out, c->arena, err);
+    attn_layer rest = *in, maps = { .layer = in->layer }, whole;
+    maps.views[ATTN_ATTENTIONS] = in->views[ATTN_ATTENTIONS];
+    rest.views[ATTN_ATTENTIONS] = (attn_view){ 0 };
+    attn_status st = attn_select_layer(c->runtime, &sel, &rest, out, c->arena, err);
+    if (st != ATTN_OK)
+        return st;
+    sel.keys = NULL;
+    st = attn_select_layer(c->runtime, &sel, &maps, &whole, c->arena, err);
+    out->views[ATTN_ATTENTIONS] = whole.views[ATTN_ATTENTIONS];
+    return st;
+}
+
+static attn_status take_layer(void *ctx, const attn_layer *in, attn_error *err)
+{
+    api_collect *c = ctx;
+    attn_layer layer;
+    uint64_t begin = attn_clock_ns();
+    attn_arena_mark mark = attn_arena_save(c->arena);
+    attn_status st = select_views(c, in, &layer, err);
+    if (st == ATTN_OK)
+        open_result(c);
+    for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
+        if (c->parts[p].role == API_PLAIN || c->parts[p].role == API_INDICES)
+            st = put_view(c, p, &layer, err);
+    attn_arena_rewind(c->arena, mark);
+    c->layers++;
+    c->ns += attn_clock_ns() - begin;
+    return st == ATTN_OK ? c->encode->out->status : st;
+}
+
+attn_sink api_collect_sink(api_collect *c)
+{
+    return (attn_sink){ .ctx = c, .layer = take_layer };
+}
+
+/* ---- after the run ----------------------------------------------------------------------------------------------------- */
+
+static attn_status finish_sum(api_collect *c, size_t p, attn_error *err)
+{
+    const api_part *part = &c->parts[p];
+    const api_plan *plan = c->encode->plan;
+    float *sum = c->sums[part->output];
+    size_t columns = sum_columns(input_of(c), part), matrix = part->rows * columns;
+    attn_reduce_finish(want_of(plan)->reduce_layers, sum, part->matrices * matrix, plan->layers.count);
+    if (part->role == API_PLAIN)
+        return ATTN_OK;
+    const float **heads = attn_arena_take(c->arena, part->matrices, sizeof *heads);
+    if (!heads)
+        return attn_fail_memory(err);
+    for (size_t m = 0; m < part->matrices; m++)
+        heads[m] = sum + m * matrix;
+    attn_view view = { .head = heads, .heads = part->matrices, .rows = part->rows, .cols = columns, .row_stride = (ptrdiff_t)columns };
+    top_job job = { .indices = c->held[p], .values = c->held[p + 1], .dropped = c->held[p + 2] };
+    return run_top_k(c, &view, &job, err);
+}
+
+/* A held part, whole: one matrix with all its rows. */
+static void write_held(api_collect *c, size_t p)
+{
+    api_encode *e = c->encode;
+    api_part part = c->parts[p];
+    const float *data = c->held[p];
+    api_rows rows = { .matrix = &data, .row_stride = (ptrdiff_t)part.columns, .matrices = 1 };
+    e->encoder->begin_part(e, &part);
+    if (part.role == API_INDICES)
+        rows.ints = c->held[p];
+    part.rows *= part.slices * part.matrices;
+    part.slices = part.matrices = 1;
+    e->encoder->rows(e, &part, &rows);
+    e->encoder->end_part(e, &part);
+}
+
+attn_status api_collect_end(api_collect *c, attn_error *err)
+{
+    api_encode *e = c->encode;
+    attn_status st = ATTN_OK;
+    uint64_t begin = attn_clock_ns();
+    for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
+        if (c->parts[p].is_reduced && (c->parts[p].role == API_PLAIN || c->parts[p].role == API_INDICES))
+            st = finish_sum(c, p, err);
+    if (st == ATTN_OK && c->streams)
+        e->encoder->end_part(e, &c->parts[0]);
+    for (size_t p = c->streams ? 1 : 0; p < c->num_parts && st == ATTN_OK; p++)
+        write_held(c, p);
+    if (st == ATTN_OK)
+        e->encoder->end_result(e);
+    c->ns += attn_clock_ns() - begin;
+    return st == ATTN_OK ? e->out->status : st;
+}

@@ -1,0 +1,34 @@
+/* collect.h - the sink between a run and an encoder: selects, reduces, streams what may stream, holds the rest.
+ *
+ * Only the first part of a result can be written while layers are computed, and only when they come in the order asked; every other part is held as float32
+ * (indices as int32) until its turn. What is held is taken from the arena before the run begins, and priced by api_collect_bytes.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef API_COLLECT_H
+#define API_COLLECT_H
+
+#include "encoder.h"
+
+typedef struct api_collect {
+    api_encode *encode;
+    attn_runtime *runtime;
+    attn_arena *arena;
+    api_part parts[API_MAX_PARTS];
+    size_t num_parts;
+    bool streams;                   /* parts[0] is written as its slices come */
+    void *held[API_MAX_PARTS];      /* the others: whole tensors */
+    float *sums[ATTN_OUTPUT_COUNT]; /* reductions over layers, so far */
+    bool has_sum[ATTN_OUTPUT_COUNT];
+    size_t layers; /* seen */
+    uint64_t ns;   /* spent here */
+} api_collect;
+
+/* Makes ready for encode->result: takes what it will hold. */
+ATTN_MUST_CHECK attn_status api_collect_begin(api_collect *, api_encode *, attn_arena *, attn_error *);
+attn_sink api_collect_sink(api_collect *);
+/* After the run: writes what was held and ends the result. */
+ATTN_MUST_CHECK attn_status api_collect_end(api_collect *, attn_error *);
+
+/* Bytes that result b takes at most, from begin to end. */
+uint64_t api_collect_bytes(const api_plan *, const attn_runtime *, size_t b);
+
+#endif

@@ -1,0 +1,358 @@
+/* plan.c - which model, which layers, heads, queries and keys, which tensors in which order, and what it all costs. See plan.h.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "plan.h"
+
+#include "collect.h"
+#include "encode_json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+uint64_t api_times(uint64_t a, uint64_t b)
+{
+    size_t out;
+    return attn_mul(a, b, &out) ? out : UINT64_MAX;
+}
+
+uint64_t api_plus(uint64_t a, uint64_t b)
+{
+    size_t out;
+    return attn_add(a, b, &out) ? out : UINT64_MAX;
+}
+
+/* Alignment, and the red zone that the arena keeps under AddressSanitizer. */
+uint64_t api_arena_bytes(uint64_t count, uint64_t size)
+{
+    return api_plus(api_times(count, size), 192);
+}
+
+void api_plan_excess(api_plan *plan, api_code code, uint64_t limit, uint64_t need, const char *fmt, ...)
+{
+    if (plan->num_excesses == API_MAX_EXCESSES)
+        return;
+    api_excess *e = &plan->excesses[plan->num_excesses++];
+    e->code = code;
+    e->limit = limit;
+    e->need = need;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(e->detail, sizeof e->detail, fmt, args);
+    va_end(args);
+}
+
+static const char *excess_field(const api_plan *plan, api_code code)
+{
+    static const char *const fields[] = {
+        [API_INPUT_TEXT] = "/text", [API_INPUT_IDS] = "/input_ids", [API_INPUT_EMBEDS] = "/inputs_embeds", [API_INPUT_EMBEDDINGS] = "/embeddings",
+        [API_INPUT_QKV] = "/query",
+    };
+    return code == API_TOO_MANY_TOKENS ? fields[plan->request->kind] : NULL;
+}
+
+bool api_plan_refuse(api_call *call, const api_plan *plan)
+{
+    if (plan->num_excesses == 0)
+        return true;
+    const api_excess *e = &plan->excesses[0];
+    return api_fail_limit(&call->problem, e->code, excess_field(plan, e->code), e->limit, e->need, "%s", e->detail);
+}
+
+/* ---- what to run ---------------------------------------------------------------------------------------------------- */
+
+/* "a, b, c", cut where `size` ends. */
+static void list_models(const api_service *service, char *dst, size_t size)
+{
+    size_t used = 0;
+    dst[0] = '\0';
+    for (size_t i = 0; i < service->num_models && used < size; i++)
+        used += (size_t)snprintf(dst + used, size - used, "%s%s", i ? ", " : "", service->models[i].name);
+}
+
+const api_model *api_find_model(const api_service *service, const char *name, api_problem *problem)
+{
+    for (size_t i = 0; i < service->num_models; i++)
+        if (!name || strcmp(service->models[i].name, name) == 0)
+            return &service->models[i];
+    char known[300];
+    list_models(service, known, sizeof known);
+    api_fail(problem, API_MODEL_NOT_FOUND, "/model", "no model is called \"%.100s\"; this server has %s", name ? name : "", known[0] ? known : "none");
+    return NULL;
+}
+
+static bool take_model(api_call *call, api_plan *plan)
+{
+    plan->model = api_find_model(call->service, plan->request->model, &call->problem);
+    if (!plan->model)
+        return false;
+    const attn_model_info *info = attn_model_get_info(plan->model->model);
+    plan->num_layers = info->num_hidden_layers;
+    plan->num_attention_heads = info->num_attention_heads;
+    plan->head_dim = plan->value_dim = info->head_dim;
+    plan->hidden = info->hidden_size;
+    attn_outputs missing = plan->request->want.outputs & ~info->outputs;
+    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
+        if (missing & ATTN_BIT(o))
+            return api_fail(&call->problem, API_OUTPUT_NOT_AVAILABLE, "/output", "model %s cannot give %s", plan->model->name,
+                            attn_output_name((attn_output)o));
+    return api_plan_inputs(call, plan);
+}
+
+static bool take_operator(api_call *call, api_plan *plan)
+{
+    const api_operator_shape *s = &plan->shape;
+    if (!api_check_operator(plan->request, &plan->shape, &call->problem))
+        return false;
+    plan->num_layers = 1;
+    plan->num_attention_heads = s->H;
+    plan->head_dim = s->head_dim;
+    plan->value_dim = s->value_dim;
+    plan->hidden = plan->request->w_o.rank ? s->output_dim : s->H * s->value_dim;
+    for (size_t b = 0; b < plan->num_inputs; b++) {
+        plan->inputs[b].T_q = s->T_q;
+        plan->inputs[b].T_k = s->T_k;
+    }
+    return true;
+}
+
+/* ---- selections ----------------------------------------------------------------------------------------------------- */
+
+static bool choose(api_call *call, const api_indices *asked, const char *field, size_t n, api_choice *out)
+{
+    char pointer[32];
+    out->asked = asked->kind != API_ALL;
+    if (!api_resolve(asked, field, n, call->worker->arena, &out->list, &out->count, &call->problem))
+        return false;
+    snprintf(pointer, sizeof pointer, "/%s", field);
+    return out->count > 0 || api_fail(&call->problem, API_EMPTY_SELECTION, pointer, "%s chooses nothing of 0 to %zu", field, n - 1);
+}
+
+/* How many different keys are chosen: the most that top_k can give. */
+static bool count_distinct(api_call *call, api_plan_input *in)
+{
+    in->distinct_keys = in->T_k;
+    if (!in->keys.list)
+        return true;
+    attn_arena_mark mark = attn_arena_save(call->worker->arena);
+    uint8_t *seen = attn_arena_zero(call->worker->arena, in->T_k, 1);
+    if (!seen)
+        return api_fail(&call->problem, API_NO_MEMORY, NULL, "no memory for the selection");
+    in->distinct_keys = 0;
+    for (size_t i = 0; i < in->keys.count; i++) {
+        in->distinct_keys += !seen[in->keys.list[i]];
+        seen[in->keys.list[i]] = 1;
+    }
+    attn_arena_rewind(call->worker->arena, mark);
+    return true;
+}
+
+/* The most bytes that resolving takes: a list has as many entries as it has, a slice at most as many as the axis. */
+static uint64_t choice_bytes(const api_indices *asked, size_t n)
+{
+    return asked->kind == API_ALL ? 0 : api_arena_bytes(asked->kind == API_LIST ? asked->count : n, sizeof(int32_t));
+}
+
+static bool reserve_choices(api_call *call, const api_plan *plan)
+{
+    const api_return *want = &plan->request->want;
+    uint64_t bytes = api_plus(choice_bytes(&want->layers, plan->num_layers), choice_bytes(&want->heads, plan->num_attention_heads));
+    for (size_t b = 0; b < plan->num_inputs; b++) {
+        const api_plan_input *in = &plan->inputs[b];
+        bytes = api_plus(bytes, api_plus(choice_bytes(&want->queries, in->T_q), choice_bytes(&want->keys, in->T_k)));
+        bytes = api_plus(bytes, api_arena_bytes(in->T_k, 1));
+    }
+    return api_call_reserve(call, bytes);
+}
+
+static bool choose_all(api_call *call, api_plan *plan)
+{
+    const api_return *want = &plan->request->want;
+    if (!reserve_choices(call, plan) || !choose(call, &want->layers, "layers", plan->num_layers, &plan->layers) ||
+        !choose(call, &want->heads, "heads", plan->num_attention_heads, &plan->heads))
+        return false;
+    for (size_t b = 0; b < plan->num_inputs; b++) {
+        api_plan_input *in = &plan->inputs[b];
+        if (!choose(call, &want->queries, "queries", in->T_q, &in->queries) || !choose(call, &want->keys, "keys", in->T_k, &in->keys) ||
+            !count_distinct(call, in))
+            return false;
+    }
+    plan->keep = (attn_keep){
+        .outputs = want->outputs,
+        .layers = plan->layers.list,
+        .num_layers = plan->layers.count,
+        .heads = plan->heads.list,
+        .num_heads = plan->heads.count,
+    };
+    return true;
+}
+
+/* ---- parts ------------------------------------------------------------------------------------------------------------ */
+
+size_t api_plan_rank(const api_plan *plan, size_t b)
+{
+    size_t k = plan->request->want.top_k, n = plan->inputs[b].distinct_keys;
+    return k < n ? k : n;
+}
+
+static void add_axis(api_part *part, const char *name, size_t n)
+{
+    part->axes[part->ndim] = name;
+    part->dims[part->ndim++] = n;
+}
+
+/* The last axis of an output, uncut. */
+static void add_columns(const api_plan *plan, const api_plan_input *in, api_part *part)
+{
+    switch (part->output) {
+    case ATTN_ATTN_OUTPUT:
+        add_axis(part, "hidden", plan->hidden);
+        break;
+    case ATTN_CONTEXT:
+    case ATTN_VALUE:
+        add_axis(part, "head_dim", plan->value_dim);
+        break;
+    case ATTN_QUERY:
+    case ATTN_KEY:
+        add_axis(part, "head_dim", plan->head_dim);
+        break;
+    default:
+        add_axis(part, "key", in->keys.count);
+    }
+}
+
+static api_part make_part(const api_plan *plan, size_t b, attn_output o, api_role role)
+{
+    const api_return *want = &plan->request->want;
+    const api_plan_input *in = &plan->inputs[b];
+    bool is_map = attn_output_is_map(o), over_keys = o == ATTN_KEY || o == ATTN_VALUE;
+    api_part part = { .output = o, .role = role, .matrices = 1, .slices = 1 };
+    part.is_reduced = is_map && want->reduce_layers != ATTN_REDUCE_NONE;
+    if (!part.is_reduced) {
+        part.slices = plan->layers.count;
+        add_axis(&part, "layer", part.slices);
+    }
+    if (o != ATTN_ATTN_OUTPUT && !(is_map && want->reduce_heads != ATTN_REDUCE_NONE)) {
+        part.matrices = plan->heads.count;
+        add_axis(&part, "head", part.matrices);
+    }
+    part.rows = over_keys ? in->keys.count : in->queries.count;
+    add_axis(&part, over_keys ? "key" : "query", part.rows);
+    if (role == API_INDICES || role == API_VALUES)
+        add_axis(&part, "rank", api_plan_rank(plan, b));
+    else if (role == API_PLAIN)
+        add_columns(plan, in, &part);
+    if (role == API_DROPPED) { /* its numbers stand in rows of queries */
+        part.columns = part.rows;
+        part.rows = 1;
+    } else {
+        part.columns = part.dims[part.ndim - 1];
+    }
+    return part;
+}
+
+size_t api_plan_parts(const api_plan *plan, size_t b, api_part parts[API_MAX_PARTS])
+{
+    size_t n = 0;
+    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
+        if (!(plan->keep.outputs & ATTN_BIT(o)))
+            continue;
+        if (o == ATTN_ATTENTIONS && plan->request->want.top_k > 0)
+            for (api_role role = API_INDICES; role <= API_DROPPED; role++)
+                parts[n++] = make_part(plan, b, (attn_output)o, role);
+        else
+            parts[n++] = make_part(plan, b, (attn_output)o, API_PLAIN);
+    }
+    return n;
+}
+
+size_t api_part_width(const api_plan *plan, const api_part *part)
+{
+    static const size_t widths[] = { [API_FLOAT32] = 4, [API_FLOAT16] = 2, [API_UINT8] = 1 };
+    return part->role == API_INDICES ? sizeof(int32_t) : widths[plan->request->want.dtype];
+}
+
+size_t api_part_slice(const api_part *part)
+{
+    return api_times(api_times(part->matrices, part->rows), part->columns);
+}
+
+bool api_part_streams(const api_plan *plan, const api_part *part)
+{
+    if (part->is_reduced)
+        return false;
+    for (size_t i = 1; plan->layers.list && i < plan->layers.count; i++)
+        if (plan->layers.list[i] <= plan->layers.list[i - 1])
+            return false;
+    return true;
+}
+
+/* ---- the price ---------------------------------------------------------------------------------------------------------- */
+
+static attn_price run_price(const api_call *call, const api_plan *plan, size_t b)
+{
+    if (plan->model)
+        return attn_model_price(plan->model->model, &plan->inputs[b].model, &plan->keep);
+    return api_operator_item_price(call->service->runtime, plan->request, &plan->shape, &plan->keep);
+}
+
+static void set_price(const api_call *call, api_plan *plan)
+{
+    uint64_t most = 0;
+    for (size_t b = 0; b < plan->num_inputs; b++) {
+        attn_price run = run_price(call, plan, b);
+        uint64_t bytes = api_plus(run.bytes, api_collect_bytes(plan, call->service->runtime, b));
+        most = bytes > most ? bytes : most;
+        plan->price.flops = api_plus(plan->price.flops, run.flops);
+    }
+    plan->response_bytes = api_encoder_bound(&api_json_encoder, plan);
+    plan->price.bytes = api_plus(most, api_encoder_blocks(call->service->runtime, plan->response_bytes));
+    plan->memory_bytes = api_plus(call->reserved, plan->price.bytes);
+}
+
+/* Batch and, without a model, length: reading has refused them already, unless it was told not to. */
+static void check_counts(const api_call *call, api_plan *plan)
+{
+    const api_limits *limits = &call->service->limits;
+    size_t T = plan->shape.T_q > plan->shape.T_k ? plan->shape.T_q : plan->shape.T_k;
+    if (plan->num_inputs > limits->max_batch)
+        api_plan_excess(plan, API_BATCH_TOO_LARGE, limits->max_batch, plan->num_inputs, "%zu inputs in one request; this server takes at most %zu",
+                        plan->num_inputs, limits->max_batch);
+    if (!plan->model && T > limits->max_tokens)
+        api_plan_excess(plan, API_TOO_MANY_TOKENS, limits->max_tokens, T, "%zu tokens; this server takes at most %zu", T, limits->max_tokens);
+}
+
+static void check_price(const api_call *call, api_plan *plan)
+{
+    const api_limits *limits = &call->service->limits;
+    if (plan->response_bytes > limits->max_response_bytes)
+        api_plan_excess(plan, API_RESPONSE_TOO_LARGE, limits->max_response_bytes, plan->response_bytes,
+                        "the answer may take %llu bytes and at most %llu are allowed; choose layers, heads, queries or keys, reduce, or ask for top_k",
+                        (unsigned long long)plan->response_bytes, (unsigned long long)limits->max_response_bytes);
+    if (plan->memory_bytes > limits->max_memory_bytes)
+        api_plan_excess(plan, API_MEMORY_LIMIT, limits->max_memory_bytes, plan->memory_bytes,
+                        "the computation may take %llu bytes of memory and at most %llu are allowed; send less at a time, or ask for less",
+                        (unsigned long long)plan->memory_bytes, (unsigned long long)limits->max_memory_bytes);
+}
+
+bool api_plan_make(api_call *call, const api_attention_request *req, api_plan *plan)
+{
+    *plan = (api_plan){ .request = req, .num_inputs = req->num_inputs };
+    if (!api_call_reserve(call, api_arena_bytes(req->num_inputs, sizeof *plan->inputs)))
+        return false;
+    plan->inputs = attn_arena_zero(call->worker->arena, req->num_inputs, sizeof *plan->inputs);
+    if (!plan->inputs)
+        return api_fail(&call->problem, API_NO_MEMORY, NULL, "no memory for the inputs");
+    bool with_model = req->kind == API_INPUT_TEXT || req->kind == API_INPUT_IDS || req->kind == API_INPUT_EMBEDS;
+    if (!(with_model ? take_model(call, plan) : take_operator(call, plan)) || !choose_all(call, plan))
+        return false;
+    check_counts(call, plan);
+    set_price(call, plan);
+    check_price(call, plan);
+    return true;
+}
+
+bool api_plan_request(api_call *call, const api_service *reader, api_attention_request *req, api_plan *plan)
+{
+    size_t length = call->request->body_length;
+    return api_call_reserve(call, api_request_bytes(length)) &&
+           api_read_attention(reader, api_call_body(call), length, call->worker->arena, req, &call->problem) && api_plan_make(call, req, plan);
+}

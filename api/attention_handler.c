@@ -1,4 +1,4 @@
-/* attention.c - POST /v1/attention: plan, price, then one run for each input, written while it runs.
+/* attention_handler.c - POST /v1/attention: plan, price, then one run for each input, written while it runs.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "collect.h"
 #include "encode_json.h"

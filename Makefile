@@ -156,7 +156,7 @@ setup-build setup-check setup-lint:
 
 ## openapi: api/openapi.json from api/openapi.yaml
 openapi:
-	python3 tests/http/make_openapi.py
+	tests/http/make_openapi.py
 
 ## clean: removes build/
 clean:

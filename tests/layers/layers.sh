@@ -5,40 +5,42 @@ set -u
 passed=0
 failed=0
 
-claim() { # claim TEXT, then lines on standard input that contradict it
-    found=$(cat)
-    if [ -z "$found" ]; then
+claim() { # claim TEXT LINES, the lines that contradict it
+    if [ -z "$2" ]; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
-        printf 'not so: %s\n%s\n' "$1" "$found"
+        printf 'not so: %s\n%s\n' "$1" "$2"
     fi
 }
+code() { grep -rnE "$1" $2 --include=*.c --include=*.h | grep -vE '^[^:]*:[0-9]+: *(/\*|\*)'; } # comments left out
 includes() { grep -rnE "^ *# *include *[<\"]($1)" $2 2>/dev/null; }
 globals() { nm -g --defined-only "$1" 2>/dev/null | awk 'NF == 3 { print $3 }' | grep -vE "^($2)|^__(asan|odr|sanitizer)"; }
 undefined() { nm -u "$1" 2>/dev/null | awk '{ print $2 }' | grep -E "^($2)"; }
 
 release=build/release
-includes 'api\.h|problem\.h|request\.h|json_reader\.h|out\.h|plan\.h' core | claim "core knows nothing of api"
-includes 'microhttpd\.h|sys/socket\.h|netinet|curl/' "core api" | claim "core and api know no sockets"
-includes 'microhttpd\.h' server | grep -v '^server/http' | claim "microhttpd.h is included in server/http*.c alone"
-includes '([a-z-]*/)?blis\.h' "core api server" | grep -v '^core/math/gemm\.c' | claim "blis.h is included in core/math/gemm.c alone"
-includes 'math\.h' server | claim "server does no mathematics"
-includes '[^">]*\.\./' "core api server" | claim "no include climbs out of its folder"
-grep -rnE '\b(printf|fprintf|puts|perror|exit|abort|assert)\(' core api --include=*.c --include=*.h | claim "core and api never print, exit or assert"
-grep -rnE '\b(malloc|calloc|realloc|free)\(' core api --include=*.c | grep -vE '^core/base/memory\.c' | claim "core/base/memory.c is the only caller of the allocator in core and api"
-grep -rnE '\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atof|alloca)\(' core api server tests --include=*.c --include=*.h | claim "no function that cannot be used safely"
-globals $release/libattn_core.a 'attn_' | claim "core's symbols begin with attn_"
-globals $release/libattn_api.a 'api_' | claim "api's symbols begin with api_"
-globals $release/libattn_server.a 'srv_' | claim "server's symbols begin with srv_"
-undefined $release/libattn_core.a 'MHD_|api_|srv_|curl_' | claim "core calls nobody above it"
-undefined $release/libattn_api.a 'MHD_|srv_|bli_|curl_' | claim "api calls core and nobody above or beside it"
-undefined $release/libattn_server.a 'bli_|json_' | claim "server calls neither BLIS nor jansson"
-find core api server -name '*.[ch]' -exec basename {} \; | sort | uniq -d | claim "file names are unique"
-grep -rL 'SPDX-License-Identifier: Apache-2.0' core api server tests deploy --include=*.c --include=*.h --include=*.S --include=*.py --include=*.sh | claim "every source names its licence"
+claim "core knows nothing of api" "$(includes 'api\.h|problem\.h|request\.h|json_reader\.h|out\.h|plan\.h' core)"
+claim "core and api know no sockets" "$(includes 'microhttpd\.h|sys/socket\.h|netinet|curl/' "core api")"
+claim "microhttpd.h is included in server/http*.c alone" "$(includes 'microhttpd\.h' server | grep -v '^server/http')"
+claim "blis.h is included in core/math/gemm.c alone" "$(includes '([a-z-]*/)?blis\.h' "core api server" | grep -v '^core/math/gemm\.c')"
+claim "server does no mathematics" "$(includes 'math\.h' server)"
+claim "no include climbs out of its folder" "$(includes '[^">]*\.\./' "core api server")"
+claim "core and api never print, exit or assert" "$(code '\b(printf|fprintf|puts|perror|exit|abort|assert)\(' "core api")"
+claim "core/base/memory.c is the only caller of the allocator in core and api" "$(code '\b(malloc|calloc|realloc|free)\(' "core api" | grep -vE '^core/base/memory\.c')"
+claim "no function that cannot be used safely" "$(code '\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atof|alloca)\(' "core api server")"
+claim "core's symbols begin with attn_" "$(globals $release/libattn_core.a 'attn_')"
+claim "api's symbols begin with api_" "$(globals $release/libattn_api.a 'api_')"
+claim "server's symbols begin with srv_" "$(globals $release/libattn_server.a 'srv_')"
+claim "core calls nobody above it" "$(undefined $release/libattn_core.a 'MHD_|api_|srv_|curl_')"
+claim "api calls core and nobody above or beside it" "$(undefined $release/libattn_api.a 'MHD_|srv_|bli_|curl_')"
+claim "server calls neither BLIS nor jansson" "$(undefined $release/libattn_server.a 'bli_|json_')"
+claim "file names are unique" "$(find core api server -name '*.[ch]' -exec basename {} \; | sort | uniq -d)"
+claim "every source names its licence" "$(grep -rL 'SPDX-License-Identifier: Apache-2.0' core api server tests deploy --include=*.c --include=*.h --include=*.S --include=*.py --include=*.sh)"
+missing=
 for archive in core api server; do
-    [ -s $release/libattn_$archive.a ] || echo "$release/libattn_$archive.a is not there"
-done | claim "the libraries looked at are there"
+    [ -s $release/libattn_$archive.a ] || missing="$missing $archive"
+done
+claim "the libraries looked at are there" "$missing"
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

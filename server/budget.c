@@ -1,0 +1,171 @@
+/* budget.c - see budget.h.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "budget.h"
+
+#include <time.h>
+
+/* One who stands in line. */
+struct srv_waiter {
+    struct srv_waiter *next;
+};
+
+void srv_budget_init(srv_budget *b, uint64_t limit)
+{
+    *b = (srv_budget){ .limit = limit };
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* deadlines are attn_clock_ns times */
+    pthread_cond_init(&b->freed, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void srv_budget_fini(srv_budget *b)
+{
+    pthread_cond_destroy(&b->freed);
+    pthread_mutex_destroy(&b->lock);
+}
+
+srv_budget_state srv_budget_get(srv_budget *b)
+{
+    pthread_mutex_lock(&b->lock);
+    srv_budget_state state = { b->limit, b->used, b->waiting };
+    pthread_mutex_unlock(&b->lock);
+    return state;
+}
+
+bool srv_budget_try(srv_budget *b, srv_account *account, uint64_t bytes)
+{
+    pthread_mutex_lock(&b->lock);
+    uint64_t others = b->bodies - account->body;
+    uint64_t room = others == 0 ? b->limit : b->limit / 2;
+    bool fits = bytes <= b->limit && b->bodies + bytes <= room && b->used + bytes <= b->limit;
+    if (fits) {
+        account->body += bytes;
+        b->bodies += bytes;
+        b->used += bytes;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return fits;
+}
+
+void srv_budget_charge(srv_budget *b, uint64_t bytes)
+{
+    pthread_mutex_lock(&b->lock);
+    b->used += bytes;
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Under the lock. */
+static void give_back(srv_budget *b, uint64_t bytes)
+{
+    b->used -= bytes;
+    if (b->first)
+        pthread_cond_broadcast(&b->freed);
+}
+
+void srv_budget_refund(srv_budget *b, uint64_t bytes)
+{
+    pthread_mutex_lock(&b->lock);
+    give_back(b, bytes);
+    pthread_mutex_unlock(&b->lock);
+}
+
+void srv_budget_wake(srv_budget *b)
+{
+    pthread_mutex_lock(&b->lock);
+    pthread_cond_broadcast(&b->freed);
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Sleeps until something changes or the deadline passes. */
+static void wait_for_change(srv_budget *b, const attn_cancel *cancel)
+{
+    if (!cancel || cancel->deadline_ns == 0) {
+        pthread_cond_wait(&b->freed, &b->lock);
+        return;
+    }
+    struct timespec until = { (time_t)(cancel->deadline_ns / 1000000000), (long)(cancel->deadline_ns % 1000000000) };
+    pthread_cond_timedwait(&b->freed, &b->lock, &until);
+}
+
+static bool may_pass(const srv_budget *b, uint64_t bytes)
+{
+    return (b->used <= b->limit && bytes <= b->limit - b->used) || b->moving == 0;
+}
+
+static void leave_line(srv_budget *b, struct srv_waiter *me)
+{
+    struct srv_waiter **link = &b->first;
+    struct srv_waiter *before = NULL;
+    while (*link != me) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = me->next;
+    if (b->last == me)
+        b->last = before;
+    b->waiting--;
+}
+
+/* Under the lock: waits for its turn and for room. Whoever is cancelled leaves from any place. */
+static attn_status stand_in_line(srv_budget *b, uint64_t bytes, attn_cancel *cancel)
+{
+    struct srv_waiter me = { NULL };
+    if (b->last)
+        b->last->next = &me;
+    else
+        b->first = &me;
+    b->last = &me;
+    b->waiting++;
+    pthread_cond_broadcast(&b->freed); /* one less is moving: the first in line may pass now */
+    while (!attn_cancelled(cancel) && (b->first != &me || !may_pass(b, bytes)))
+        wait_for_change(b, cancel);
+    leave_line(b, &me);
+    return attn_cancelled(cancel) ? ATTN_E_CANCELLED : ATTN_OK;
+}
+
+attn_status srv_budget_reserve(srv_budget *b, srv_account *account, uint64_t bytes, attn_cancel *cancel)
+{
+    attn_status status = ATTN_OK;
+    pthread_mutex_lock(&b->lock);
+    uint64_t held = account->body + account->reserved;
+    if (held > b->limit || bytes > b->limit - held) {
+        status = ATTN_E_LIMIT;
+    } else {
+        bool moved = account->reserved > 0;
+        b->moving -= moved;
+        if (b->first || !may_pass(b, bytes))
+            status = stand_in_line(b, bytes, cancel);
+        if (status == ATTN_OK) {
+            account->reserved += bytes;
+            b->used += bytes;
+        }
+        b->moving += account->reserved > 0;
+        if (b->first)
+            pthread_cond_broadcast(&b->freed); /* the line has moved */
+    }
+    pthread_mutex_unlock(&b->lock);
+    return status;
+}
+
+void srv_budget_release_body(srv_budget *b, srv_account *account)
+{
+    pthread_mutex_lock(&b->lock);
+    uint64_t bytes = account->body;
+    b->bodies -= bytes;
+    account->body = 0;
+    give_back(b, bytes);
+    pthread_mutex_unlock(&b->lock);
+}
+
+void srv_budget_release(srv_budget *b, srv_account *account)
+{
+    srv_budget_release_body(b, account);
+    pthread_mutex_lock(&b->lock);
+    uint64_t bytes = account->reserved;
+    b->moving -= bytes > 0;
+    account->reserved = 0;
+    give_back(b, bytes);
+    pthread_mutex_unlock(&b->lock);
+}

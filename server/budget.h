@@ -1,0 +1,55 @@
+/* budget.h - the memory all requests together may hold (--max-memory-bytes), kept as a number: nothing is allocated here.
+ *
+ * Three kinds of holders. Bodies ask and are refused (srv_budget_try): a body can be sent again. Blocks of answers are charged without asking
+ * (srv_budget_charge): they exist because a computation is under way, are few, and make others wait. Computations reserve and wait for their turn
+ * (srv_budget_reserve), first come first served.
+ *
+ * Waiting must not end in two requests each holding what the other waits for. So when no request that holds a reservation is still moving, the first in line
+ * is let through though the sum passes the limit: the sum stays below 1.5 times the limit and the blocks, because bodies together take half of it at most
+ * (one alone may take all).
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef BUDGET_H
+#define BUDGET_H
+
+#include <pthread.h>
+
+#include "attn_base.h"
+
+/* What one request holds. Zero is empty. Guarded by the budget's lock. */
+typedef struct srv_account {
+    uint64_t body, reserved;
+} srv_account;
+
+typedef struct srv_budget {
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t freed; /* something was given back, the line moved, or a cancel was raised */
+    uint64_t limit, used; /* used: bodies, reservations and blocks */
+    uint64_t bodies;
+    uint64_t moving;                 /* accounts with a reservation that do not wait for more */
+    struct srv_waiter *first, *last; /* the line, each on its thread's stack */
+    uint64_t waiting;
+} srv_budget;
+
+typedef struct srv_budget_state {
+    uint64_t limit, used, waiting;
+} srv_budget_state;
+
+void srv_budget_init(srv_budget *, uint64_t limit);
+void srv_budget_fini(srv_budget *);
+srv_budget_state srv_budget_get(srv_budget *);
+
+/* A body grows by `bytes`: false when there is no room now. */
+bool srv_budget_try(srv_budget *, srv_account *, uint64_t bytes);
+/* Blocks come and go. */
+void srv_budget_charge(srv_budget *, uint64_t bytes);
+void srv_budget_refund(srv_budget *, uint64_t bytes);
+/* Waits for `bytes` more. ATTN_E_LIMIT: with what the request holds this is more than the limit; ATTN_E_CANCELLED: the cancel was raised or its deadline
+ * passed. */
+ATTN_MUST_CHECK attn_status srv_budget_reserve(srv_budget *, srv_account *, uint64_t bytes, attn_cancel *);
+/* Makes waiters look at their cancels. */
+void srv_budget_wake(srv_budget *);
+/* The body alone is gone; all is gone. */
+void srv_budget_release_body(srv_budget *, srv_account *);
+void srv_budget_release(srv_budget *, srv_account *);
+
+#endif

@@ -1,0 +1,495 @@
+/* exchange.c - see exchange.h.
+ *
+ * libmicrohttpd can queue an answer in two moments only: before the first byte of the body and after the last. An answer that must come between the two (a
+ * chunked body that passes the limit, a body that is too slow) is therefore written to the socket by srv_answer_raw, and the connection is closed: the phase
+ * SRV_CUT. After it, and after every refusal, the rest of the body is read and thrown away for a while, because a socket closed with unread bytes is reset,
+ * and the client would see the reset instead of the answer.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "exchange.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "answers.h"
+#include "log.h"
+
+enum {
+    BODY_FIRST_BYTES = 64 << 10, /* a body's first buffer; it then doubles */
+    BODY_AT_ONCE_BYTES = 1 << 20 /* up to this a Content-Length is believed */
+};
+
+static void wake_connection(void *ctx)
+{
+    srv_exchange *x = ctx;
+    x->wake(x->connection);
+}
+
+srv_exchange *srv_exchange_new(srv_server *server, const char *uri, bool side)
+{
+    srv_exchange *x = attn_calloc(1, sizeof *x);
+    char *copy = x ? attn_strdup(uri) : NULL;
+    if (!copy) {
+        attn_free(x);
+        return NULL;
+    }
+    x->refs = 1;
+    x->server = server;
+    x->side = side;
+    x->uri = copy;
+    x->arrived_ns = attn_clock_ns();
+    x->cancel.deadline_ns = x->arrived_ns + server->options->timeout_ms * 1000000;
+    x->request.method = x->request.path = "";
+    srv_pipe_init(&x->pipe, &server->blocks, &x->cancel, 0, wake_connection, x);
+    return x;
+}
+
+void srv_exchange_hold(srv_exchange *x)
+{
+    atomic_fetch_add(&x->refs, 1);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------------- */
+
+static const char *how_it_ended(srv_exchange *x, int status)
+{
+    api_code outcome = (api_code)atomic_load(&x->outcome);
+    if (status == 0 || atomic_load(&x->cancel.reason) == ATTN_CLIENT_GONE)
+        return "client_gone";
+    if (outcome != API_OK)
+        return api_code_name(outcome);
+    if (srv_pipe_get(&x->pipe).end == SRV_PIPE_BROKEN)
+        return "broken";
+    return atomic_load(&x->torn) ? "client_gone" : "ok";
+}
+
+static void write_access_line(srv_exchange *x, const srv_observation *o)
+{
+    srv_field fields[] = {
+        { .name = "method", .text = o->method },
+        { .name = "path", .text = x->request.path },
+        { .name = "status", .number = (uint64_t)(o->status ? o->status : 499) },
+        { .name = "outcome", .text = how_it_ended(x, o->status) },
+        { .name = "bytes_in", .number = o->bytes_in },
+        { .name = "bytes", .number = o->bytes_out },
+        { .name = "duration_ms", .number = o->duration_ns / 1000, .thousandths = true },
+        { .name = "request_id", .text = x->request_id },
+        { .name = "queue_ms", .number = o->stage_ns[SRV_STAGE_QUEUE] / 1000, .thousandths = true },
+        { .name = "tokenize_ms", .number = o->stage_ns[SRV_STAGE_TOKENIZE] / 1000, .thousandths = true },
+        { .name = "compute_ms", .number = o->stage_ns[SRV_STAGE_COMPUTE] / 1000, .thousandths = true },
+        { .name = "encode_ms", .number = o->stage_ns[SRV_STAGE_ENCODE] / 1000, .thousandths = true },
+    };
+    size_t count = sizeof fields / sizeof *fields;
+    bool quiet = x->route && (x->route->kind == API_HEALTH || x->route->kind == API_READY || x->route->kind == API_METRICS);
+    srv_log(quiet ? SRV_DEBUG : SRV_INFO, "request", fields, o->worked ? count : count - 4);
+}
+
+static void account_for(srv_exchange *x)
+{
+    uint64_t ended = atomic_load(&x->ended_ns);
+    srv_observation o = {
+        .method = x->request.method,
+        .route = x->route,
+        .status = atomic_load(&x->status),
+        .outcome = (api_code)atomic_load(&x->outcome),
+        .duration_ns = ended > x->arrived_ns ? ended - x->arrived_ns : 0,
+        .worked = atomic_load(&x->queued_ns) > 0,
+        .stage_ns = { atomic_load(&x->queued_ns), atomic_load(&x->stage_ns[API_STAGE_TOKENIZE]), atomic_load(&x->stage_ns[API_STAGE_COMPUTE]),
+                      atomic_load(&x->stage_ns[API_STAGE_ENCODE]) },
+        .bytes_in = x->body_bytes,
+        .bytes_out = atomic_load(&x->sent_bytes),
+    };
+    srv_metrics_observe(&x->server->metrics, &o);
+    write_access_line(x, &o);
+}
+
+static void free_body(srv_exchange *x)
+{
+    attn_free(x->body);
+    x->body = NULL;
+    x->body_capacity = 0;
+    srv_budget_release_body(&x->server->budget, &x->account);
+}
+
+void srv_exchange_drop(srv_exchange *x)
+{
+    if (atomic_fetch_sub(&x->refs, 1) != 1)
+        return;
+    srv_server *server = x->server;
+    account_for(x);
+    free_body(x);
+    srv_budget_release(&server->budget, &x->account);
+    srv_pipe_fini(&x->pipe);
+    attn_free(x->text);
+    bool counted = x->counted;
+    attn_free(x->uri);
+    attn_free(x);
+    if (counted)
+        atomic_fetch_sub(&server->active, 1); /* last of all: the server may go when none is left */
+}
+
+void srv_exchange_end(srv_exchange *x, bool well)
+{
+    srv_watch_remove(&x->server->watch, x);
+    atomic_store(&x->ended_ns, attn_clock_ns());
+    atomic_store(&x->torn, !well);
+    if (srv_pipe_get(&x->pipe).end == SRV_PIPE_OPEN) {
+        attn_cancel_raise(&x->cancel, ATTN_CLIENT_GONE);
+        srv_budget_wake(&x->server->budget);
+    }
+    srv_pipe_abandon(&x->pipe);
+    if (atomic_load(&x->enqueued_at) > 0 && srv_jobs_remove(x->server->jobs, &x->job))
+        srv_exchange_drop(x);
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------------------------------ */
+
+static void answer_code(srv_exchange *x, api_code code, const char *detail)
+{
+    api_problem problem = { .code = API_OK };
+    api_fail(&problem, code, NULL, "%s", detail);
+    srv_answer_problem(x, &problem);
+}
+
+bool srv_exchange_move(srv_exchange *x, srv_phase from, srv_phase to)
+{
+    int expected = (int)from;
+    return atomic_compare_exchange_strong(&x->phase, &expected, (int)to);
+}
+
+/* In the middle of a body: answers past libmicrohttpd. */
+static void cut(srv_exchange *x, srv_phase from, const api_problem *problem)
+{
+    if (!srv_exchange_move(x, from, SRV_CUT))
+        return;
+    atomic_store(&x->discard_since_ns, attn_clock_ns());
+    if (problem)
+        srv_answer_problem(x, problem);
+    srv_answer_raw(x);
+}
+
+void srv_exchange_refuse(srv_exchange *x, srv_phase from, api_code code, const char *detail)
+{
+    api_problem problem = { .code = API_OK };
+    api_fail(&problem, code, NULL, "%s", detail);
+    cut(x, from, from == SRV_RECEIVING ? &problem : NULL); /* who discards has an answer already */
+}
+
+void srv_exchange_give_up(srv_exchange *x, api_code code, const char *detail)
+{
+    if (!srv_jobs_remove(x->server->jobs, &x->job))
+        return;
+    atomic_store(&x->queued_ns, attn_clock_ns() - atomic_load(&x->enqueued_at));
+    if (code == API_OK)
+        srv_pipe_finish(&x->pipe, false);
+    else
+        answer_code(x, code, detail);
+    srv_exchange_drop(x); /* the queue's hold; the connection has another */
+}
+
+/* ---- the head ------------------------------------------------------------------------------------------------------------ */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Decodes %XX in place. What does not decode, or to NUL, stays as it is and will match no route. */
+static void decode_path(char *path)
+{
+    char *to = path;
+    for (const char *from = path; *from; from++) {
+        int high = from[0] == '%' ? hex_digit(from[1]) : -1, low = high >= 0 ? hex_digit(from[2]) : -1;
+        if (low >= 0 && high + low > 0) {
+            *to++ = (char)(high * 16 + low);
+            from += 2;
+        } else {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+}
+
+/* Copies what the job may need after libmicrohttpd has forgotten the request. */
+static bool keep_text(srv_exchange *x, const srv_head *head)
+{
+    const char *from[] = { head->method, x->uri, head->accept, head->content_type, head->content_encoding };
+    const char *kept[sizeof from / sizeof *from] = { NULL };
+    size_t total = 0;
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++)
+        total += from[i] ? strlen(from[i]) + 1 : 0;
+    char *at = x->text = attn_malloc(total);
+    if (!at)
+        return false;
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        if (!from[i])
+            continue;
+        size_t n = strlen(from[i]) + 1;
+        memcpy(at, from[i], n);
+        kept[i] = at;
+        at += n;
+    }
+    char *path = x->text + strlen(head->method) + 1, *query = strchr(path, '?');
+    if (query)
+        *query++ = '\0';
+    decode_path(path);
+    x->request.method = kept[0];
+    x->request.path = path;
+    x->request.query = query;
+    x->request.accept = kept[2];
+    x->request.content_type = kept[3];
+    x->request.content_encoding = kept[4];
+    x->request.request_id = x->request_id;
+    return true;
+}
+
+/* How the body is delimited. False: it is not clear, and guessing would let one request hide in another (request smuggling). */
+static bool read_framing(srv_exchange *x, const srv_head *head, api_problem *problem)
+{
+    x->http11 = strcmp(head->version, "HTTP/1.0") != 0;
+    x->at_once = x->http11 && head->expect && strcasecmp(head->expect, "100-continue") == 0;
+    if (head->content_length) {
+        x->request.has_content_length = true;
+        x->request.content_length = strtoull(head->content_length, NULL, 10); /* libmicrohttpd has checked it */
+    }
+    x->has_body = head->transfer_encoding || x->request.content_length > 0;
+    if (head->transfer_encoding && strcasecmp(head->transfer_encoding, "chunked") != 0)
+        return api_fail(problem, API_UNKNOWN_VALUE, NULL, "Transfer-Encoding is not known: send chunked, or a Content-Length");
+    if ((head->transfer_encoding && head->content_length) || head->num_content_lengths > 1)
+        return api_fail(problem, API_UNKNOWN_VALUE, NULL, "the length of the body is given twice: send one Content-Length, or Transfer-Encoding chunked");
+    return true;
+}
+
+static bool may_queue(srv_exchange *x, api_problem *problem)
+{
+    if (atomic_load(&x->server->draining))
+        return api_fail(problem, API_DRAINING, NULL, "the server is shutting down");
+    if (srv_jobs_full(x->server->jobs))
+        return api_fail(problem, API_QUEUE_FULL, NULL, "%" PRIu64 " requests wait already", x->server->options->queue);
+    return true;
+}
+
+static bool is_own(const api_route *route)
+{
+    return route->kind == API_HEALTH || route->kind == API_READY || route->kind == API_METRICS;
+}
+
+/* For the metrics of requests that are refused: the route whose path was meant. */
+static const api_route *route_of(const char *path)
+{
+    const api_route *route = api_routes();
+    while (route->path && strcmp(route->path, path) != 0)
+        route++;
+    return route->path ? route : NULL;
+}
+
+static bool check(srv_exchange *x, api_problem *problem)
+{
+    srv_server *s = x->server;
+    const api_route *route = NULL;
+    bool fine = api_check(&s->service, &x->request, &route, problem);
+    if (!fine)
+        return false;
+    x->route = route;
+    if (x->side && !is_own(route))
+        return api_fail(problem, API_NOT_FOUND, NULL, "this port has /metrics, /healthz and /readyz alone");
+    if (!is_own(route) && atomic_load(&s->connections) > s->options->max_connections) {
+        x->must_close = true;
+        return api_fail(problem, API_TOO_MANY_CONNECTIONS, NULL, "%" PRIu64 " connections are open already", s->options->max_connections);
+    }
+    return route->kind != API_WORK || may_queue(x, problem);
+}
+
+static void answer_inline(srv_exchange *x)
+{
+    api_reply reply = srv_reply(x);
+    api_worker worker = { .arena = NULL, .cancel = &x->cancel };
+    api_code outcome = API_OK;
+    attn_error error = { .code = ATTN_OK };
+    worker.arena = attn_arena_new();
+    attn_status status = api_handle(&x->server->service, &x->request, x->route, &worker, &reply, &outcome, &error);
+    attn_arena_free(worker.arena);
+    atomic_store(&x->outcome, (int)outcome);
+    srv_pipe_finish(&x->pipe, status == ATTN_OK);
+}
+
+/* Fills the pipe, or says that a worker must. */
+static bool answer_now(srv_exchange *x, bool framed, api_problem *problem)
+{
+    x->route = route_of(x->request.path);
+    bool options = framed && strcmp(x->request.method, "OPTIONS") == 0 && !x->side;
+    if (!framed || (!options && !check(x, problem)))
+        srv_answer_problem(x, problem);
+    else if (options)
+        srv_answer_options(x);
+    else if (is_own(x->route))
+        srv_answer_own(x);
+    else if (x->route->kind == API_INLINE)
+        answer_inline(x);
+    else
+        return false;
+    return true;
+}
+
+void srv_exchange_head(srv_exchange *x, const srv_head *head)
+{
+    api_problem problem = { .code = API_OK };
+    atomic_fetch_add(&x->server->active, 1);
+    x->counted = true;
+    srv_request_id(x->request_id, head->request_id);
+    x->origin = srv_allowed_origin(&x->server->options->cors_origins, head->origin);
+    if (!keep_text(x, head)) {
+        atomic_store(&x->phase, SRV_CUT);
+        return;
+    }
+    bool framed = read_framing(x, head, &problem);
+    x->must_close = !framed;
+    x->at_once |= !framed;
+    bool answered = answer_now(x, framed, &problem);
+    if (!answered)
+        x->pipe.capacity = SRV_PIPE_BLOCKS; /* from now on another thread fills it */
+    atomic_store(&x->discard_since_ns, x->arrived_ns);
+    atomic_store(&x->phase, answered ? SRV_DISCARDING : SRV_RECEIVING);
+    if (answered && x->has_body && !x->at_once && x->request.content_length > SRV_DISCARD_BYTES)
+        cut(x, SRV_DISCARDING, NULL);
+}
+
+/* ---- the body ------------------------------------------------------------------------------------------------------------ */
+
+static size_t next_capacity(const srv_exchange *x, size_t need)
+{
+    uint64_t known = x->request.has_content_length ? x->request.content_length : 0;
+    if (x->body_capacity == 0 && known > 0 && known <= BODY_AT_ONCE_BYTES && need <= known)
+        return (size_t)known;
+    size_t capacity = x->body_capacity < BODY_FIRST_BYTES ? BODY_FIRST_BYTES : x->body_capacity * 2;
+    while (capacity < need)
+        capacity *= 2;
+    return known >= need && capacity > known ? (size_t)known : capacity;
+}
+
+static bool make_room(srv_exchange *x, size_t need)
+{
+    if (need <= x->body_capacity)
+        return true;
+    size_t capacity = next_capacity(x, need);
+    if (!srv_budget_try(&x->server->budget, &x->account, capacity - x->body_capacity))
+        return false;
+    char *grown = attn_realloc(x->body, capacity);
+    if (!grown)
+        return false; /* what was charged is released with the body */
+    x->body = grown;
+    x->body_capacity = capacity;
+    return true;
+}
+
+/* No room for `need` bytes of body: now, or ever. */
+static void fail_room(const srv_exchange *x, size_t need, api_problem *problem)
+{
+    uint64_t limit = x->server->service.limits.max_memory_bytes, capacity = next_capacity(x, need);
+    if (capacity > limit)
+        api_fail_limit(problem, API_MEMORY_LIMIT, NULL, limit, capacity, "the body alone takes more than the %" PRIu64 " bytes of memory that are allowed",
+                       limit);
+    else
+        api_fail(problem, API_NO_MEMORY, NULL, "there is no memory for this body now");
+}
+
+static void keep_bytes(srv_exchange *x, const char *bytes, size_t n)
+{
+    api_problem problem = { .code = API_OK };
+    size_t have = x->request.body_length;
+    uint64_t limit = x->server->service.limits.max_body_bytes;
+    if (have + n > limit) {
+        api_fail_limit(&problem, API_BODY_TOO_LARGE, NULL, limit, have + n, "the body has more than %" PRIu64 " bytes", limit);
+    } else if (!make_room(x, have + n)) {
+        fail_room(x, have + n, &problem);
+    } else {
+        memcpy(x->body + have, bytes, n);
+        x->request.body_length = have + n;
+        return;
+    }
+    cut(x, SRV_RECEIVING, &problem);
+    free_body(x);
+}
+
+bool srv_exchange_body(srv_exchange *x, const char *bytes, size_t n)
+{
+    x->body_bytes += n;
+    if (atomic_load(&x->phase) == SRV_RECEIVING) {
+        keep_bytes(x, bytes, n);
+        return true;
+    }
+    uint64_t discarded = x->body_bytes - x->request.body_length;
+    if (discarded > SRV_DISCARD_BYTES && atomic_load(&x->phase) == SRV_DISCARDING)
+        cut(x, SRV_DISCARDING, NULL);
+    return discarded <= 2 * (uint64_t)SRV_DISCARD_BYTES; /* the watch keeps the time */
+}
+
+void srv_exchange_complete(srv_exchange *x)
+{
+    api_problem problem = { .code = API_OK };
+    if (!srv_exchange_move(x, SRV_RECEIVING, SRV_WAITING))
+        return;
+    x->request.body = x->body;
+    x->request.held_bytes = x->body_capacity;
+    atomic_store(&x->enqueued_at, attn_clock_ns());
+    srv_exchange_hold(x);
+    if (may_queue(x, &problem) && srv_jobs_put(x->server->jobs, &x->job))
+        return;
+    srv_exchange_drop(x);
+    if (problem.code == API_OK)
+        api_fail(&problem, API_QUEUE_FULL, NULL, "%" PRIu64 " requests wait already", x->server->options->queue);
+    srv_answer_problem(x, &problem);
+    atomic_store(&x->phase, SRV_DISCARDING);
+}
+
+/* ---- the work ------------------------------------------------------------------------------------------------------------ */
+
+static void log_failure(const srv_exchange *x, const attn_error *error)
+{
+    srv_field fields[] = { { .name = "request_id", .text = x->request_id },
+                           { .name = "where", .text = error->where },
+                           { .name = "message", .text = error->text } };
+    srv_log(SRV_ERROR, "internal_error", fields, sizeof fields / sizeof *fields);
+}
+
+static attn_status handle(srv_exchange *x, attn_arena *arena, api_code *outcome)
+{
+    srv_server *s = x->server;
+    api_reply reply = srv_reply(x);
+    api_worker worker = { .arena = arena, .cancel = &x->cancel };
+    attn_error error = { .code = ATTN_OK };
+    attn_runtime_enter(s->runtime);
+    attn_status status = api_handle(&s->service, &x->request, x->route, &worker, &reply, outcome, &error);
+    attn_runtime_leave(s->runtime);
+    bool ours = *outcome == API_INTERNAL || (status != ATTN_OK && status != ATTN_E_CANCELLED);
+    if (ours && error.code != ATTN_OK)
+        log_failure(x, &error);
+    return status;
+}
+
+void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
+{
+    srv_exchange *x = (srv_exchange *)(void *)job;
+    (void)server;
+    uint64_t waited = attn_clock_ns() - atomic_load(&x->enqueued_at);
+    atomic_store(&x->queued_ns, waited > 0 ? waited : 1);
+    if (attn_cancelled(&x->cancel)) {
+        bool stopping = atomic_load(&x->cancel.reason) == ATTN_SHUTDOWN;
+        answer_code(x, stopping ? API_DRAINING : API_DEADLINE,
+                    stopping ? "the server is shutting down" : "the request's time was over before a worker was free");
+    } else {
+        api_code outcome = API_OK;
+        attn_status status = handle(x, arena, &outcome);
+        bool gone = atomic_load(&x->cancel.reason) == ATTN_CLIENT_GONE; /* then what api made of it is nobody's problem */
+        atomic_store(&x->outcome, gone ? API_OK : (int)outcome);
+        free_body(x);
+        srv_budget_release(&x->server->budget, &x->account);
+        srv_pipe_finish(&x->pipe, status == ATTN_OK);
+    }
+    srv_exchange_drop(x);
+}

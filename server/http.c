@@ -1,0 +1,336 @@
+/* http.c - the adapter to libmicrohttpd 0.9.75, and the only file that includes it. It turns its callbacks into calls of exchange.h, and an exchange's pipe
+ * into a response.
+ *
+ * Several daemons of one thread each share the listening socket, in place of one daemon with a thread pool: a pool divides the connection limit among its
+ * threads, and aborts the process when MHD_quiesce_daemon and a busy thread take the socket out of the same epoll set at the same moment. A single
+ * daemon tolerates that. For a like reason the socket is only shut down after quiescing (newcomers are refused from then on) and closed when the daemons have
+ * stopped.
+ *
+ * A suspended connection can be ended by nobody but whoever resumes it, and never by its client. That is what makes it safe for a worker to resume it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "http.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "answers.h"
+#include "listen.h"
+#include "log.h"
+
+enum {
+    MAX_THREADS = 8,
+    POOL_BYTES = 128 << 10,     /* of a connection; half of it reads, all of it writes a chunk. Mapped, so only what is touched counts */
+    IDLE_SECONDS = 60,          /* a connection on which nothing moves */
+    WATCH_SECONDS = 15,         /* no less than this beyond --timeout, so that it is we who say 408 */
+    REFUSED_SECONDS = 5,        /* likewise, for one that is beyond --max-connections */
+    HEADROOM_CONNECTIONS = 64,  /* beyond --max-connections, to be told so; at its own limit libmicrohttpd stops accepting */
+    CHUNKED_BUFFER_BYTES = 256, /* libmicrohttpd reads chunks straight into the connection's memory and leaves this unused */
+    SIZED_BUFFER_BYTES = 64 << 10
+};
+
+struct srv_http {
+    srv_server *server;
+    bool side;
+    bool quiesced;
+    size_t threads;
+    struct MHD_Daemon *daemons[MAX_THREADS];
+    int listeners[MAX_THREADS]; /* one name each for the one socket */
+    char url[160];
+};
+
+/* ---- suspending ---------------------------------------------------------------------------------------------------------- */
+
+static void park(void *ctx)
+{
+    srv_exchange *x = ctx;
+    MHD_suspend_connection(x->connection);
+}
+
+static void wake(void *connection)
+{
+    MHD_resume_connection(connection);
+}
+
+/* ---- answering ----------------------------------------------------------------------------------------------------------- */
+
+static ssize_t read_answer(void *ctx, uint64_t position, char *dst, size_t size)
+{
+    srv_exchange *x = ctx;
+    (void)position;
+    ssize_t n = srv_pipe_read(&x->pipe, dst, size, park);
+    if (n > 0)
+        atomic_fetch_add(&x->sent_bytes, (uint64_t)n);
+    if (n >= 0)
+        return n; /* 0: suspended */
+    if (n == SRV_PIPE_ERROR)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (x->response) {
+        char timing[128];
+        srv_server_timing(x, false, true, timing, sizeof timing);
+        MHD_add_response_footer(x->response, "Server-Timing", timing);
+    }
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void answer_is_gone(void *ctx)
+{
+    srv_exchange_drop(ctx);
+}
+
+static void add_header(void *ctx, const char *name, const char *value)
+{
+    MHD_add_response_header(ctx, name, value);
+}
+
+static struct MHD_Response *make_response(srv_exchange *x, const api_head *head, const srv_pipe_state *state)
+{
+    bool complete = state->end == SRV_PIPE_COMPLETE;
+    uint64_t size = complete ? state->given : head->has_length ? head->length : MHD_SIZE_UNKNOWN;
+    bool chunked = size == MHD_SIZE_UNKNOWN && x->http11;
+    size_t buffer = chunked || size < CHUNKED_BUFFER_BYTES ? CHUNKED_BUFFER_BYTES : size < SIZED_BUFFER_BYTES ? (size_t)size : SIZED_BUFFER_BYTES;
+    srv_exchange_hold(x);
+    struct MHD_Response *response = MHD_create_response_from_callback(size, buffer, read_answer, x, answer_is_gone);
+    if (!response) {
+        srv_exchange_drop(x);
+        return NULL;
+    }
+    srv_headers(x, head, complete, add_header, response);
+    if (chunked) {
+        MHD_add_response_header(response, "Trailer", "Server-Timing");
+        x->response = response;
+    }
+    return response;
+}
+
+static enum MHD_Result respond(srv_exchange *x, srv_phase from)
+{
+    api_head head;
+    srv_pipe_state state;
+    if (x->socket)
+        atomic_store(&x->socket->answering, true);
+    if (!srv_pipe_ready(&x->pipe, &head, &state, park))
+        return MHD_YES; /* suspended; this is called again */
+    if (!state.started || state.end == SRV_PIPE_BROKEN || !srv_exchange_move(x, from, SRV_ANSWERING))
+        return MHD_NO;
+    struct MHD_Response *response = make_response(x, &head, &state);
+    if (!response)
+        return MHD_NO;
+    atomic_store(&x->status, head.status);
+    enum MHD_Result result = MHD_queue_response(x->connection, (unsigned)head.status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------------------ */
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+static enum MHD_Result count_lengths(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    (void)value;
+    size_t *count = ctx;
+    *count += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    return MHD_YES;
+}
+
+static enum MHD_Result begin(srv_exchange *x, struct MHD_Connection *connection, const char *method, const char *version)
+{
+    srv_head head = {
+        .method = method,
+        .version = version,
+        .accept = header(connection, MHD_HTTP_HEADER_ACCEPT),
+        .content_type = header(connection, MHD_HTTP_HEADER_CONTENT_TYPE),
+        .content_encoding = header(connection, MHD_HTTP_HEADER_CONTENT_ENCODING),
+        .content_length = header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH),
+        .transfer_encoding = header(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING),
+        .expect = header(connection, MHD_HTTP_HEADER_EXPECT),
+        .request_id = header(connection, "X-Request-Id"),
+        .origin = header(connection, MHD_HTTP_HEADER_ORIGIN),
+    };
+    if (head.content_length)
+        MHD_get_connection_values(connection, MHD_HEADER_KIND, count_lengths, &head.num_content_lengths);
+    srv_exchange_head(x, &head);
+    if (!x->text)
+        return MHD_NO; /* no memory */
+    if (x->at_once && x->has_body && atomic_load(&x->phase) == SRV_DISCARDING)
+        return respond(x, SRV_DISCARDING);
+    return MHD_YES; /* queued now, an answer would cost the connection */
+}
+
+static enum MHD_Result finish(srv_exchange *x)
+{
+    if (atomic_load(&x->phase) == SRV_RECEIVING)
+        srv_exchange_complete(x);
+    srv_phase phase = (srv_phase)atomic_load(&x->phase);
+    if (phase == SRV_WAITING || phase == SRV_DISCARDING)
+        return respond(x, phase);
+    return MHD_NO;
+}
+
+static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
+                              size_t *upload_size, void **request)
+{
+    (void)ctx;
+    (void)url;
+    srv_exchange *x = *request;
+    if (!x)
+        return MHD_NO; /* no memory */
+    if (atomic_load(&x->phase) == SRV_HEAD)
+        return begin(x, connection, method, version);
+    if (*upload_size == 0)
+        return finish(x);
+    bool go_on = srv_exchange_body(x, upload, *upload_size);
+    *upload_size = 0;
+    return go_on ? MHD_YES : MHD_NO;
+}
+
+/* Called with the request line, before anything else of a request. */
+static void *request_begins(void *ctx, const char *uri, struct MHD_Connection *connection)
+{
+    srv_http *http = ctx;
+    srv_exchange *x = srv_exchange_new(http->server, uri, http->side);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (x) {
+        x->connection = connection;
+        x->wake = wake;
+        x->fd = info ? info->connect_fd : -1;
+        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        x->socket = info ? info->socket_context : NULL;
+        srv_watch_add(&http->server->watch, x);
+    }
+    return x;
+}
+
+static void request_ends(void *ctx, struct MHD_Connection *connection, void **request, enum MHD_RequestTerminationCode why)
+{
+    srv_exchange *x = *request;
+    (void)ctx;
+    *request = NULL;
+    if (!x)
+        return;
+    if (atomic_load(&x->phase) == SRV_HEAD) { /* libmicrohttpd refused it by itself */
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+        atomic_store(&x->status, info ? (int)info->http_status : 0);
+    }
+    if (x->socket)
+        atomic_store(&x->socket->answering, false);
+    srv_exchange_end(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    srv_exchange_drop(x);
+}
+
+static void connection_changes(void *ctx, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode what)
+{
+    srv_http *http = ctx;
+    srv_server *s = http->server;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (*socket_context)
+            srv_watch_disconnect(&s->watch, *socket_context);
+        attn_free(*socket_context);
+        atomic_fetch_sub(&s->connections, 1);
+        return;
+    }
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    srv_connection *c = info ? attn_calloc(1, sizeof *c) : NULL;
+    if (c) {
+        c->fd = info->connect_fd;
+        srv_watch_connect(&s->watch, c);
+    }
+    *socket_context = c;
+    atomic_fetch_add(&s->metrics.connections_total, 1);
+    if (atomic_fetch_add(&s->connections, 1) >= s->options->max_connections)
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)REFUSED_SECONDS);
+}
+
+/* Paths and queries are decoded by api and exchange.c, which know what a zero byte would mean. */
+static size_t leave_as_it_is(void *ctx, struct MHD_Connection *connection, char *s)
+{
+    (void)ctx;
+    (void)connection;
+    return strlen(s);
+}
+
+/* ---- the port ------------------------------------------------------------------------------------------------------------ */
+
+static bool start_daemon(srv_http *http, int socket)
+{
+    const srv_options *options = http->server->options;
+    int listener = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    if (listener < 0)
+        return false;
+    unsigned own = (unsigned)(options->timeout_ms / 1000) + WATCH_SECONDS, idle = own > IDLE_SECONDS ? own : IDLE_SECONDS;
+    unsigned limit = (unsigned)options->max_connections + HEADROOM_CONNECTIONS;
+    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL, handle, http,
+                                                 MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_TIMEOUT, idle,
+                                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_URI_LOG_CALLBACK, request_begins, http,
+                                                 MHD_OPTION_NOTIFY_COMPLETED, request_ends, http, MHD_OPTION_NOTIFY_CONNECTION, connection_changes, http,
+                                                 MHD_OPTION_UNESCAPE_CALLBACK, leave_as_it_is, http, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    if (!daemon)
+        return false; /* and the listener is closed */
+    http->daemons[http->threads] = daemon;
+    http->listeners[http->threads++] = listener;
+    return true;
+}
+
+srv_http *srv_http_start(srv_server *server, const char *host, uint64_t port, size_t threads, bool side)
+{
+    char where[128], error[256];
+    int socket = srv_listen(host, port, where, sizeof where, error, sizeof error);
+    if (socket < 0) {
+        srv_log_plain("attnd: %s", error);
+        return NULL;
+    }
+    srv_http *http = attn_calloc(1, sizeof *http);
+    bool all = http != NULL;
+    if (http) {
+        http->server = server;
+        http->side = side;
+        snprintf(http->url, sizeof http->url, "http://%s", where);
+    }
+    while (all && http->threads < threads && http->threads < MAX_THREADS)
+        all = start_daemon(http, socket);
+    close(socket); /* the daemons have their own names for it */
+    if (!all) {
+        srv_log_plain("attnd: cannot serve on %s: %s", where, strerror(errno));
+        srv_http_stop(http);
+        http = NULL;
+    }
+    return http;
+}
+
+const char *srv_http_url(const srv_http *http)
+{
+    return http->url;
+}
+
+void srv_http_quiesce(srv_http *http)
+{
+    if (!http || http->quiesced)
+        return;
+    for (size_t i = 0; i < http->threads; i++)
+        MHD_quiesce_daemon(http->daemons[i]);
+    if (http->threads > 0)
+        shutdown(http->listeners[0], SHUT_RDWR);
+    http->quiesced = true;
+}
+
+void srv_http_stop(srv_http *http)
+{
+    if (!http)
+        return;
+    srv_http_quiesce(http);
+    for (size_t i = 0; i < http->threads; i++)
+        MHD_stop_daemon(http->daemons[i]);
+    for (size_t i = 0; i < http->threads; i++)
+        close(http->listeners[i]);
+    attn_free(http);
+}

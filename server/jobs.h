@@ -1,0 +1,36 @@
+/* jobs.h - a bounded queue and the threads that work it off, first come first served.
+ *
+ * "Full" counts what waits beyond the threads that are free: with a queue of 0 a job is still taken while a thread has nothing to do.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef JOBS_H
+#define JOBS_H
+
+#include "attn_base.h"
+
+/* Part of whatever is to be done; the owner keeps it alive until run has been called or srv_jobs_remove said true. Zero before the first put. */
+typedef struct srv_job {
+    struct srv_job *next, *before; /* guarded by the queue's lock */
+    bool queued;                   /* likewise */
+} srv_job;
+
+typedef struct srv_jobs srv_jobs;
+
+/* Runs on one of the threads, `arena` being that thread's own and empty. */
+typedef void (*srv_jobs_run)(void *ctx, srv_job *, attn_arena *arena);
+
+/* NULL: no memory, or no threads to be had. */
+srv_jobs *srv_jobs_new(size_t threads, size_t capacity, srv_jobs_run, void *ctx);
+/* Waits for the jobs that run, forgets those that wait, joins the threads. NULL is fine. */
+void srv_jobs_free(srv_jobs *);
+
+bool srv_jobs_full(srv_jobs *);
+bool srv_jobs_put(srv_jobs *, srv_job *);    /* false: full */
+bool srv_jobs_remove(srv_jobs *, srv_job *); /* true: it was waiting, will never run, and is the caller's again */
+
+typedef struct srv_jobs_state {
+    size_t threads, capacity, waiting, running;
+    uint64_t oldest_ns; /* attn_clock_ns() at which the job that runs longest began; 0: none runs */
+} srv_jobs_state;
+srv_jobs_state srv_jobs_get(srv_jobs *);
+
+#endif

@@ -1,0 +1,128 @@
+/* main.c - the program: options, models, serving, signals, draining.
+ *
+ * SIGTERM and SIGINT are taken by this thread alone, with sigtimedwait, so that nothing happens inside a signal handler. Before serving they end the program
+ * as usual. The first one drains, a second one ends the program at once.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "probe.h"
+#include "server.h"
+
+extern char **environ;
+
+enum {
+    LOOK_MS = 10,             /* how often a draining server looks whether it is done */
+    CANCELLED_GRACE_MS = 5000 /* what cancelled work may still take */
+};
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* Waits until no exchange is left. False: the time is over. A signal ends the program. */
+static bool wait_until_idle(srv_server *server, const sigset_t *signals, uint64_t ms)
+{
+    uint64_t until = attn_clock_ns() + ms * 1000000;
+    struct timespec look = { 0, (long)LOOK_MS * 1000000 };
+    while (!srv_server_is_idle(server)) {
+        if (attn_clock_ns() >= until)
+            return false;
+        int again = sigtimedwait(signals, NULL, &look);
+        if (again > 0)
+            _exit(128 + again);
+    }
+    return true;
+}
+
+static int serve(srv_server *server, const srv_options *options)
+{
+    sigset_t signals;
+    int first = 0;
+    block_signals(&signals);
+    if (!srv_server_start(server)) {
+        srv_server_stop(server);
+        return EXIT_FAILURE;
+    }
+    while (sigwait(&signals, &first) != 0)
+        continue;
+    srv_log_message(SRV_INFO, "drain", "%s: no new work, %s is finished within %llu ms", first == SIGTERM ? "SIGTERM" : "SIGINT", "what runs",
+                    (unsigned long long)options->drain_timeout_ms);
+    srv_server_drain(server);
+    if (!wait_until_idle(server, &signals, options->drain_timeout_ms)) {
+        srv_log_message(SRV_WARN, "drain", "the time to drain is over: what still runs is cancelled");
+        srv_server_cancel(server);
+        if (!wait_until_idle(server, &signals, CANCELLED_GRACE_MS)) {
+            srv_log_message(SRV_ERROR, "drain", "some work does not end: leaving without it");
+            _exit(EXIT_SUCCESS);
+        }
+    }
+    srv_server_stop(server);
+    srv_log_message(SRV_INFO, "stop", "all is done");
+    return EXIT_SUCCESS;
+}
+
+static int run(const srv_options *options)
+{
+    srv_server server;
+    int result = EXIT_FAILURE;
+    if (srv_server_open(&server, options)) {
+        if (options->check) {
+            puts("configuration and models are fine");
+            result = EXIT_SUCCESS;
+        } else {
+            result = serve(&server, options);
+        }
+    }
+    srv_server_close(&server);
+    return result;
+}
+
+static int probe(const char *url)
+{
+    char error[1200];
+    int result = srv_probe(url, error, sizeof error);
+    if (result != 0)
+        srv_log_plain("attnd: %s", error);
+    return result;
+}
+
+static int act(const srv_options *options)
+{
+    if (options->help) {
+        srv_options_help(stdout);
+        return EXIT_SUCCESS;
+    }
+    if (options->version) {
+        puts("attnd " SRV_VERSION);
+        return EXIT_SUCCESS;
+    }
+    return options->probe ? probe(options->probe) : run(options);
+}
+
+int main(int argc, char **argv)
+{
+    srv_options options;
+    char error[512];
+    int result = 2; /* the usual status for a wrong command line */
+    signal(SIGPIPE, SIG_IGN);
+    if (srv_options_read(&options, argc, argv, environ, error, sizeof error)) {
+        srv_level level = SRV_INFO;
+        srv_level_from_name(options.log_level, &level);
+        srv_log_setup(level, strcmp(options.log_format, "json") == 0);
+        result = act(&options);
+    } else {
+        srv_log_plain("attnd: %s", error);
+    }
+    srv_options_free(&options);
+    return result;
+}

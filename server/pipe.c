@@ -1,0 +1,332 @@
+/* pipe.c - see pipe.h.
+ *
+ * Who wakes whom. reader_waits is set under the lock in the same moment as the reader parks itself; whoever changes the pipe clears it under the lock and calls
+ * wake afterwards, without the lock. So exactly one thread owes the wake, and until it comes the parked reader (a suspended connection) cannot go away.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "pipe.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- blocks -------------------------------------------------------------------------------------------------------------- */
+
+void srv_blocks_init(srv_blocks *b, size_t max_free, srv_budget *budget)
+{
+    *b = (srv_blocks){ .max_free = max_free, .budget = budget };
+    pthread_mutex_init(&b->lock, NULL);
+}
+
+void srv_blocks_fini(srv_blocks *b)
+{
+    while (b->free) {
+        api_block *block = b->free;
+        b->free = block->next;
+        attn_free(block);
+    }
+    pthread_mutex_destroy(&b->lock);
+}
+
+api_block *srv_blocks_take(srv_blocks *b)
+{
+    pthread_mutex_lock(&b->lock);
+    api_block *block = b->free;
+    if (block) {
+        b->free = block->next;
+        b->num_free--;
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (!block)
+        block = attn_malloc(sizeof *block);
+    if (!block)
+        return NULL;
+    if (b->budget)
+        srv_budget_charge(b->budget, sizeof *block);
+    block->next = NULL;
+    block->used = 0;
+    return block;
+}
+
+void srv_blocks_drop(srv_blocks *b, api_block *block)
+{
+    if (!block)
+        return;
+    if (b->budget)
+        srv_budget_refund(b->budget, sizeof *block);
+    pthread_mutex_lock(&b->lock);
+    if (b->num_free < b->max_free) {
+        block->next = b->free;
+        b->free = block;
+        b->num_free++;
+        block = NULL;
+    }
+    pthread_mutex_unlock(&b->lock);
+    attn_free(block);
+}
+
+static void drop_chain(srv_blocks *b, api_block *chain)
+{
+    while (chain) {
+        api_block *next = chain->next;
+        srv_blocks_drop(b, chain);
+        chain = next;
+    }
+}
+
+/* ---- the pipe ------------------------------------------------------------------------------------------------------------ */
+
+void srv_pipe_init(srv_pipe *p, srv_blocks *blocks, attn_cancel *cancel, size_t capacity, void (*wake)(void *ctx), void *ctx)
+{
+    *p = (srv_pipe){ .blocks = blocks, .cancel = cancel, .capacity = capacity > 0 ? capacity : SIZE_MAX, .wake = wake, .ctx = ctx };
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* deadlines are attn_clock_ns times */
+    pthread_cond_init(&p->room, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void srv_pipe_fini(srv_pipe *p)
+{
+    drop_chain(p->blocks, p->first);
+    pthread_cond_destroy(&p->room);
+    pthread_mutex_destroy(&p->lock);
+}
+
+/* Under the lock: takes everything out. The caller drops it without the lock. */
+static api_block *take_all(srv_pipe *p)
+{
+    api_block *chain = p->first;
+    p->first = p->last = NULL;
+    p->count = 0;
+    p->offset = 0;
+    return chain;
+}
+
+static bool is_ready(const srv_pipe *p)
+{
+    return p->end != SRV_PIPE_OPEN || p->count >= (p->eager || p->sending ? 1u : 2u);
+}
+
+/* Under the lock: whether the wake is now this thread's to give. */
+static bool owes_wake(srv_pipe *p)
+{
+    bool owed = p->reader_waits && is_ready(p);
+    if (owed)
+        p->reader_waits = false;
+    return owed;
+}
+
+static bool client_gone(const srv_pipe *p)
+{
+    return p->abandoned || (p->cancel && atomic_load(&p->cancel->reason) == ATTN_CLIENT_GONE);
+}
+
+attn_status srv_pipe_start(void *ctx, const api_head *head)
+{
+    srv_pipe *p = ctx;
+    attn_status status = ATTN_OK;
+    pthread_mutex_lock(&p->lock);
+    if (client_gone(p)) {
+        status = ATTN_E_CANCELLED;
+    } else if (p->started) {
+        status = ATTN_E_INTERNAL;
+    } else {
+        p->head = *head;
+        p->started = true;
+        if (head->content_type) {
+            snprintf(p->content_type, sizeof p->content_type, "%s", head->content_type);
+            p->head.content_type = p->content_type;
+            p->eager = strncmp(head->content_type, "application/x-ndjson", 20) == 0;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    return status;
+}
+
+api_block *srv_pipe_take(void *ctx)
+{
+    srv_pipe *p = ctx;
+    return srv_blocks_take(p->blocks);
+}
+
+void srv_pipe_drop(void *ctx, api_block *block)
+{
+    srv_pipe *p = ctx;
+    srv_blocks_drop(p->blocks, block);
+}
+
+/* Under the lock. An answer that says why there is none (a 504, say) may still leave after the deadline; one that has begun may not go on. */
+static bool must_stop(srv_pipe *p)
+{
+    return client_gone(p) || p->end != SRV_PIPE_OPEN || (p->given > 0 && p->head.status < 400 && attn_cancelled(p->cancel));
+}
+
+static void wait_for_room(srv_pipe *p)
+{
+    p->writers_wait++;
+    if (p->cancel && p->cancel->deadline_ns) {
+        uint64_t at = p->cancel->deadline_ns;
+        struct timespec until = { (time_t)(at / 1000000000), (long)(at % 1000000000) };
+        pthread_cond_timedwait(&p->room, &p->lock, &until);
+    } else {
+        pthread_cond_wait(&p->room, &p->lock);
+    }
+    p->writers_wait--;
+}
+
+attn_status srv_pipe_give(void *ctx, api_block *block)
+{
+    srv_pipe *p = ctx;
+    bool wake = false;
+    pthread_mutex_lock(&p->lock);
+    while (p->count >= p->capacity && !must_stop(p) && !attn_cancelled(p->cancel))
+        wait_for_room(p);
+    bool fits = p->started && p->count < p->capacity && !must_stop(p);
+    if (fits && block->used > 0) {
+        block->next = NULL;
+        *(p->last ? &p->last->next : &p->first) = block;
+        p->last = block;
+        p->count++;
+        p->given += block->used;
+        block = NULL;
+        wake = owes_wake(p);
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (wake)
+        p->wake(p->ctx);
+    srv_blocks_drop(p->blocks, block);
+    return fits ? ATTN_OK : ATTN_E_CANCELLED;
+}
+
+bool srv_pipe_recall(void *ctx)
+{
+    srv_pipe *p = ctx;
+    api_block *lost = NULL;
+    pthread_mutex_lock(&p->lock);
+    bool recalled = !p->sending && p->end == SRV_PIPE_OPEN;
+    if (recalled) {
+        lost = take_all(p);
+        p->started = p->eager = false;
+        p->given = 0;
+    }
+    pthread_mutex_unlock(&p->lock);
+    drop_chain(p->blocks, lost);
+    return recalled;
+}
+
+void srv_pipe_finish(srv_pipe *p, bool complete)
+{
+    pthread_mutex_lock(&p->lock);
+    api_block *lost = NULL;
+    if (p->end == SRV_PIPE_OPEN) {
+        p->end = complete && p->started ? SRV_PIPE_COMPLETE : SRV_PIPE_BROKEN;
+        if (p->end == SRV_PIPE_BROKEN)
+            lost = take_all(p);
+    }
+    bool wake = owes_wake(p);
+    pthread_cond_broadcast(&p->room);
+    pthread_mutex_unlock(&p->lock);
+    drop_chain(p->blocks, lost);
+    if (wake)
+        p->wake(p->ctx);
+}
+
+void srv_pipe_poke(srv_pipe *p)
+{
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->room);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- the reader ---------------------------------------------------------------------------------------------------------- */
+
+static srv_pipe_state state_of(const srv_pipe *p)
+{
+    return (srv_pipe_state){ p->end, p->started, p->given };
+}
+
+srv_pipe_state srv_pipe_get(srv_pipe *p)
+{
+    pthread_mutex_lock(&p->lock);
+    srv_pipe_state state = state_of(p);
+    pthread_mutex_unlock(&p->lock);
+    return state;
+}
+
+/* Under the lock. */
+static void park_reader(srv_pipe *p, void (*park)(void *ctx))
+{
+    p->reader_waits = true;
+    park(p->ctx);
+}
+
+bool srv_pipe_ready(srv_pipe *p, api_head *head, srv_pipe_state *state, void (*park)(void *ctx))
+{
+    pthread_mutex_lock(&p->lock);
+    bool ready = is_ready(p);
+    if (ready) {
+        *head = p->head;
+        *state = state_of(p);
+        p->sending = true;
+    } else {
+        park_reader(p, park);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return ready;
+}
+
+/* Under the lock: copies what is there and takes emptied blocks out, as a chain. */
+static size_t copy_out(srv_pipe *p, char *dst, size_t size, api_block **emptied)
+{
+    size_t copied = 0;
+    while (p->first && copied < size) {
+        api_block *block = p->first;
+        size_t n = block->used - p->offset;
+        if (n > size - copied)
+            n = size - copied;
+        memcpy(dst + copied, block->data + p->offset, n);
+        copied += n;
+        p->offset += n;
+        if (p->offset < block->used)
+            break;
+        p->first = block->next;
+        if (!p->first)
+            p->last = NULL;
+        p->count--;
+        p->offset = 0;
+        block->next = *emptied;
+        *emptied = block;
+    }
+    p->read += copied;
+    return copied;
+}
+
+ssize_t srv_pipe_read(srv_pipe *p, char *dst, size_t size, void (*park)(void *ctx))
+{
+    api_block *emptied = NULL;
+    pthread_mutex_lock(&p->lock);
+    ssize_t result = (ssize_t)copy_out(p, dst, size, &emptied);
+    if (result == 0) {
+        if (p->end == SRV_PIPE_OPEN)
+            park_reader(p, park);
+        else
+            result = p->end == SRV_PIPE_COMPLETE ? SRV_PIPE_END : SRV_PIPE_ERROR;
+    }
+    if (emptied && p->writers_wait > 0)
+        pthread_cond_signal(&p->room);
+    pthread_mutex_unlock(&p->lock);
+    drop_chain(p->blocks, emptied);
+    return result;
+}
+
+void srv_pipe_abandon(srv_pipe *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->abandoned = true;
+    p->reader_waits = false;
+    api_block *lost = take_all(p);
+    pthread_cond_broadcast(&p->room);
+    pthread_mutex_unlock(&p->lock);
+    drop_chain(p->blocks, lost);
+}

@@ -1,0 +1,273 @@
+/* server.c - puts the parts of a server together and takes them apart again, in the opposite order.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "exchange.h"
+#include "http.h"
+#include "log.h"
+
+enum {
+    HTTP_THREADS = 2,       /* they copy bytes and wait; computing is the workers' */
+    FREE_BLOCKS = 64,       /* 4 MiB kept for the next answers */
+    STUCK_GRACE_MS = 10000, /* past a request's deadline a worker may need this long to notice */
+    OTHER_FILES = 128       /* descriptors for everything but connections */
+};
+
+/* ---- models -------------------------------------------------------------------------------------------------------------- */
+
+/* "NAME=SOURCE", "builtin:NAME" or a directory, whose last part is the name. False: no memory. */
+static bool name_model(const char *given, char **name, const char **source)
+{
+    const char *equals = strchr(given, '=');
+    const char *first = given;
+    size_t n;
+    *source = equals ? equals + 1 : given;
+    if (equals) {
+        n = (size_t)(equals - given);
+    } else if (strncmp(given, "builtin:", 8) == 0) {
+        first = given + 8;
+        n = strlen(first);
+    } else {
+        n = strlen(given);
+        while (n > 1 && given[n - 1] == '/')
+            n--;
+        for (size_t i = 0; i + 1 < n; i++) {
+            if (given[i] == '/')
+                first = given + i + 1;
+        }
+        n -= (size_t)(first - given);
+    }
+    *name = attn_malloc(n + 1);
+    if (*name) {
+        memcpy(*name, first, n);
+        (*name)[n] = '\0';
+    }
+    return *name != NULL;
+}
+
+static bool is_taken(const srv_server *s, const char *name)
+{
+    for (size_t i = 0; i < s->service.num_models; i++) {
+        if (strcmp(s->service.models[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool open_model(srv_server *s, const char *given)
+{
+    char *name = NULL;
+    const char *source = NULL;
+    attn_model *model = NULL;
+    attn_error error = { .code = ATTN_OK };
+    bool fine = false;
+    if (!name_model(given, &name, &source))
+        srv_log_plain("attnd: --model %s: no memory", given);
+    else if (!api_model_name_is_valid(name))
+        srv_log_plain("attnd: --model %s: \"%s\" is no model name (letters, digits, '.', '_', '-', and '/' inside); give one as NAME=SOURCE", given, name);
+    else if (is_taken(s, name))
+        srv_log_plain("attnd: --model %s: there is a model named %s already; give another name as NAME=SOURCE", given, name);
+    else if (attn_model_open(&model, s->runtime, source, &error) != ATTN_OK)
+        srv_log_plain("attnd: model %s: %s%s%s", name, error.where, *error.where ? ": " : "", error.text);
+    else
+        fine = true;
+    if (fine) {
+        size_t i = s->service.num_models++;
+        s->models[i] = model;
+        s->named[i] = (api_model){ .name = name, .model = model };
+        name = NULL;
+    }
+    attn_free(name);
+    return fine;
+}
+
+static void log_model(const api_model *model)
+{
+    const attn_model_info *info = attn_model_get_info(model->model);
+    srv_field fields[] = {
+        { .name = "model", .text = model->name },
+        { .name = "source", .text = info->source },
+        { .name = "architecture", .text = info->architecture },
+        { .name = "dtype", .text = info->dtype },
+        { .name = "layers", .number = info->num_hidden_layers },
+        { .name = "heads", .number = info->num_attention_heads },
+        { .name = "parameters", .number = info->num_parameters },
+        { .name = "bytes", .number = info->bytes },
+    };
+    srv_log(SRV_INFO, "model", fields, sizeof fields / sizeof *fields);
+    for (size_t i = 0; i < info->num_unused_tensors; i++) {
+        srv_field unused[] = { { .name = "model", .text = model->name }, { .name = "tensor", .text = info->unused_tensors[i] } };
+        srv_log(SRV_DEBUG, "unused_tensor", unused, 2);
+    }
+}
+
+static bool open_models(srv_server *s)
+{
+    const srv_list *asked = &s->options->models;
+    const char *const *builtin = attn_builtin_models();
+    size_t count = asked->count;
+    if (count == 0) {
+        while (builtin[count])
+            count++;
+    }
+    s->models = attn_calloc(count, sizeof *s->models);
+    s->named = attn_calloc(count, sizeof *s->named);
+    if (!s->models || !s->named) {
+        srv_log_plain("attnd: no memory");
+        return false;
+    }
+    s->service.models = s->named;
+    bool all = true;
+    for (size_t i = 0; i < count; i++) {
+        char source[160] = "builtin:";
+        if (asked->count == 0)
+            strncat(source, builtin[i], sizeof source - 9);
+        all = open_model(s, asked->count ? asked->items[i] : source) && all;
+    }
+    for (size_t i = 0; all && i < s->service.num_models; i++)
+        log_model(&s->service.models[i]);
+    return all;
+}
+
+/* ---- open and close ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t unix_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool open_runtime(srv_server *s)
+{
+    attn_error error = { .code = ATTN_OK };
+    attn_runtime_options options = { .threads = (int)s->options->threads, .kernels = s->options->kernels };
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the pool's threads take no signals: main does */
+    attn_status status = attn_runtime_new(&s->runtime, &options, &error);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status != ATTN_OK)
+        srv_log_plain("attnd: --kernels %s: %s", s->options->kernels, error.text);
+    return status == ATTN_OK;
+}
+
+bool srv_server_open(srv_server *s, const srv_options *options)
+{
+    *s = (srv_server){ .options = options, .started_ms = unix_ms() };
+    uint64_t memory = options->max_memory_bytes ? options->max_memory_bytes : attn_memory_allowed() / 2;
+    s->service.version = SRV_VERSION;
+    s->service.limits = (api_limits){ .max_body_bytes = options->max_body_bytes,
+                                      .max_tokens = options->max_tokens,
+                                      .max_batch = options->max_batch,
+                                      .max_response_bytes = options->max_response_bytes,
+                                      .max_memory_bytes = memory };
+    srv_budget_init(&s->budget, memory);
+    srv_blocks_init(&s->blocks, FREE_BLOCKS, &s->budget);
+    if (!open_runtime(s))
+        return false;
+    s->service.runtime = s->runtime;
+    return open_models(s);
+}
+
+void srv_server_close(srv_server *s)
+{
+    for (size_t i = 0; i < s->service.num_models; i++) {
+        attn_model_close(s->models[i]);
+        attn_free((void *)(uintptr_t)s->named[i].name);
+    }
+    attn_free(s->models);
+    attn_free(s->named);
+    attn_runtime_free(s->runtime);
+    srv_blocks_fini(&s->blocks);
+    srv_budget_fini(&s->budget);
+}
+
+/* ---- start and stop ------------------------------------------------------------------------------------------------------- */
+
+static void allow_files(uint64_t connections)
+{
+    struct rlimit files;
+    uint64_t need = connections + OTHER_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= need)
+        return;
+    files.rlim_cur = files.rlim_max < need ? files.rlim_max : (rlim_t)need;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < need)
+        srv_log_message(SRV_WARN, "files", "--max-connections %" PRIu64 " needs %" PRIu64 " file descriptors, but only %" PRIu64 " are allowed", connections,
+                        need, (uint64_t)files.rlim_cur);
+}
+
+static void log_start(const srv_server *s)
+{
+    srv_field fields[] = {
+        { .name = "version", .text = SRV_VERSION },
+        { .name = "kernels", .text = attn_runtime_kernels(s->runtime) },
+        { .name = "gemm_kernel", .text = attn_runtime_gemm_kernel(s->runtime) },
+        { .name = "threads", .number = (uint64_t)attn_runtime_threads(s->runtime) },
+        { .name = "memory_bytes", .number = s->service.limits.max_memory_bytes },
+    };
+    srv_log(SRV_INFO, "start", fields, sizeof fields / sizeof *fields);
+}
+
+bool srv_server_start(srv_server *s)
+{
+    const srv_options *o = s->options;
+    allow_files(o->max_connections);
+    log_start(s);
+    s->jobs = srv_jobs_new((size_t)attn_runtime_threads(s->runtime), (size_t)o->queue, srv_exchange_work, s);
+    if (!s->jobs || !srv_watch_start(&s->watch)) {
+        srv_log_plain("attnd: cannot start threads");
+        return false;
+    }
+    if (o->metrics_port != SRV_NO_PORT && !(s->side = srv_http_start(s, o->host, o->metrics_port, 1, true)))
+        return false;
+    s->front = srv_http_start(s, o->host, o->port, HTTP_THREADS, false);
+    if (!s->front)
+        return false;
+    if (s->side)
+        srv_log_plain("metrics on %s/metrics", srv_http_url(s->side));
+    srv_log_plain("listening on %s", srv_http_url(s->front));
+    return true;
+}
+
+void srv_server_drain(srv_server *s)
+{
+    atomic_store(&s->draining, true);
+    srv_http_quiesce(s->front);
+}
+
+bool srv_server_is_idle(srv_server *s)
+{
+    return atomic_load(&s->active) == 0;
+}
+
+void srv_server_cancel(srv_server *s)
+{
+    srv_watch_cancel_all(&s->watch);
+}
+
+void srv_server_stop(srv_server *s)
+{
+    srv_http_stop(s->front);
+    srv_http_stop(s->side);
+    srv_watch_stop(&s->watch);
+    srv_jobs_free(s->jobs);
+    s->jobs = NULL;
+    s->front = s->side = NULL;
+}
+
+api_code srv_server_state(srv_server *s)
+{
+    if (atomic_load(&s->draining))
+        return API_DRAINING;
+    uint64_t since = srv_jobs_get(s->jobs).oldest_ns;
+    uint64_t patience = (s->options->timeout_ms + STUCK_GRACE_MS) * 1000000;
+    return since > 0 && attn_clock_ns() > since + patience ? API_LOADING : API_OK;
+}

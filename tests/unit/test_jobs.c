@@ -1,0 +1,202 @@
+/* test_jobs.c - the queue of requests: in order, bounded, and a job runs or is given back, never both.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+#include <time.h>
+
+#include "jobs.h"
+#include "unit.h"
+
+/* Jobs pass a gate that the test opens, and note the order in which they ran. */
+static struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int open; /* jobs that may pass */
+    int begun, done;
+    int order[1000];
+    bool arena_was_empty;
+} gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+typedef struct numbered {
+    srv_job job;
+    int number;
+} numbered;
+
+static void run(void *ctx, srv_job *job, attn_arena *arena)
+{
+    ck_assert_ptr_eq(ctx, &gate);
+    pthread_mutex_lock(&gate.lock);
+    gate.order[gate.begun++] = ((numbered *)(void *)job)->number;
+    gate.arena_was_empty = attn_arena_used(arena) == 0;
+    pthread_cond_broadcast(&gate.changed);
+    while (gate.open == 0)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    gate.open--;
+    ck_assert_ptr_nonnull(attn_arena_take(arena, 1000, 1));
+    gate.done++;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void let_pass(int n)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.open += n;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void wait_until(const int *counter, int n)
+{
+    pthread_mutex_lock(&gate.lock);
+    while (*counter < n)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void setup(void)
+{
+    gate.open = gate.begun = gate.done = 0;
+}
+
+START_TEST(jobs_run_in_the_order_they_came)
+{
+    numbered all[20] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
+    for (int i = 0; i < 20; i++) {
+        all[i].number = i;
+        ck_assert(srv_jobs_put(jobs, &all[i].job));
+    }
+    let_pass(20);
+    wait_until(&gate.done, 20);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(gate.order[i], i);
+    ck_assert(gate.arena_was_empty);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(a_full_queue_refuses)
+{
+    numbered all[4] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 2, run, &gate);
+    ck_assert(srv_jobs_put(jobs, &all[0].job));
+    wait_until(&gate.begun, 1);
+    ck_assert(srv_jobs_put(jobs, &all[1].job));
+    ck_assert(!srv_jobs_full(jobs));
+    ck_assert(srv_jobs_put(jobs, &all[2].job));
+    ck_assert(srv_jobs_full(jobs));
+    ck_assert(!srv_jobs_put(jobs, &all[3].job));
+    srv_jobs_state state = srv_jobs_get(jobs);
+    ck_assert_uint_eq(state.waiting, 2);
+    ck_assert_uint_eq(state.running, 1);
+    ck_assert_uint_gt(state.oldest_ns, 0);
+    let_pass(3);
+    wait_until(&gate.done, 3);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(a_queue_of_none_still_feeds_idle_threads)
+{
+    numbered all[3] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(2, 0, run, &gate);
+    ck_assert(srv_jobs_put(jobs, &all[0].job));
+    ck_assert(srv_jobs_put(jobs, &all[1].job));
+    ck_assert(!srv_jobs_put(jobs, &all[2].job));
+    let_pass(2);
+    wait_until(&gate.done, 2);
+    while (srv_jobs_get(jobs).running > 0)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    ck_assert_uint_eq(srv_jobs_get(jobs).oldest_ns, 0);
+    let_pass(1);
+    ck_assert(srv_jobs_put(jobs, &all[2].job));
+    wait_until(&gate.done, 3);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(a_removed_job_never_runs)
+{
+    numbered all[4] = { 0 };
+    for (int i = 0; i < 4; i++)
+        all[i].number = i;
+    srv_jobs *jobs = srv_jobs_new(1, 10, run, &gate);
+    for (int i = 0; i < 4; i++)
+        ck_assert(srv_jobs_put(jobs, &all[i].job));
+    wait_until(&gate.begun, 1);
+    ck_assert(!srv_jobs_remove(jobs, &all[0].job)); /* runs already */
+    ck_assert(srv_jobs_remove(jobs, &all[2].job));
+    ck_assert(!srv_jobs_remove(jobs, &all[2].job));
+    ck_assert(srv_jobs_remove(jobs, &all[3].job)); /* the last of the line */
+    ck_assert(srv_jobs_put(jobs, &all[2].job));    /* and again at its end */
+    let_pass(3);
+    wait_until(&gate.done, 3);
+    ck_assert_int_eq(gate.order[1], 1);
+    ck_assert_int_eq(gate.order[2], 2);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(freeing_waits_for_what_runs_and_forgets_what_waits)
+{
+    numbered all[3] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 10, run, &gate);
+    for (int i = 0; i < 3; i++)
+        ck_assert(srv_jobs_put(jobs, &all[i].job));
+    wait_until(&gate.begun, 1);
+    let_pass(3);
+    srv_jobs_free(jobs);
+    ck_assert_int_ge(gate.done, 1);
+    ck_assert_int_eq(gate.done, gate.begun);
+}
+END_TEST
+
+static srv_jobs *shared;
+
+static void *put_many(void *ctx)
+{
+    numbered *all = ctx;
+    for (int i = 0; i < 100; i++) {
+        while (!srv_jobs_put(shared, &all[i].job))
+            nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+    }
+    return NULL;
+}
+
+START_TEST(many_threads_put_and_every_job_runs_once)
+{
+    static numbered all[4][100];
+    pthread_t threads[4];
+    shared = srv_jobs_new(3, 8, run, &gate);
+    let_pass(400);
+    for (int t = 0; t < 4; t++) {
+        for (int i = 0; i < 100; i++)
+            all[t][i] = (numbered){ .number = t * 100 + i };
+        ck_assert_int_eq(pthread_create(&threads[t], NULL, put_many, all[t]), 0);
+    }
+    for (int t = 0; t < 4; t++)
+        pthread_join(threads[t], NULL);
+    wait_until(&gate.done, 400);
+    bool seen[400] = { false };
+    for (int i = 0; i < 400; i++) {
+        ck_assert(!seen[gate.order[i]]);
+        seen[gate.order[i]] = true;
+    }
+    srv_jobs_free(shared);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("jobs");
+    TCase *tc = tcase_create("jobs");
+    tcase_add_checked_fixture(tc, setup, NULL);
+    tcase_add_test(tc, jobs_run_in_the_order_they_came);
+    tcase_add_test(tc, a_full_queue_refuses);
+    tcase_add_test(tc, a_queue_of_none_still_feeds_idle_threads);
+    tcase_add_test(tc, a_removed_job_never_runs);
+    tcase_add_test(tc, freeing_waits_for_what_runs_and_forgets_what_waits);
+    tcase_add_test(tc, many_threads_put_and_every_job_runs_once);
+    suite_add_tcase(suite, tc);
+    return unit_main(suite);
+}

@@ -7,6 +7,7 @@
 /* One who stands in line. */
 struct srv_waiter {
     struct srv_waiter *next;
+    const srv_account *account;
 };
 
 void srv_budget_init(srv_budget *b, uint64_t limit)
@@ -39,14 +40,14 @@ bool srv_budget_try(srv_budget *b, srv_account *account, uint64_t bytes)
     pthread_mutex_lock(&b->lock);
     uint64_t others = b->bodies - account->body;
     uint64_t room = others == 0 ? b->limit : b->limit / 2;
-    bool fits = bytes <= b->limit && b->bodies + bytes <= room && b->used + bytes <= b->limit;
-    if (fits) {
+    bool granted = bytes <= b->limit && b->bodies + bytes <= room && b->used + bytes <= b->limit;
+    if (granted) {
         account->body += bytes;
         b->bodies += bytes;
         b->used += bytes;
     }
     pthread_mutex_unlock(&b->lock);
-    return fits;
+    return granted;
 }
 
 void srv_budget_charge(srv_budget *b, uint64_t bytes)
@@ -89,9 +90,22 @@ static void wait_for_change(srv_budget *b, const attn_cancel *cancel)
     pthread_cond_timedwait(&b->freed, &b->lock, &until);
 }
 
-static bool may_pass(const srv_budget *b, uint64_t bytes)
+static bool fits(const srv_budget *b, uint64_t bytes)
 {
-    return (b->used <= b->limit && bytes <= b->limit - b->used) || b->moving == 0;
+    return b->used <= b->limit && bytes <= b->limit - b->used;
+}
+
+/* Whose turn it is. Where nobody moves, those who hold something come first: who has passed the limit already, then the first in line of the others. */
+static const struct srv_waiter *next_in_line(const srv_budget *b)
+{
+    const struct srv_waiter *holder = NULL;
+    for (const struct srv_waiter *w = b->first; w && b->moving == 0; w = w->next) {
+        if (w->account == b->overdrawn)
+            return w;
+        if (!holder && w->account->reserved > 0)
+            holder = w;
+    }
+    return holder ? holder : b->first;
 }
 
 static void leave_line(srv_budget *b, struct srv_waiter *me)
@@ -109,9 +123,9 @@ static void leave_line(srv_budget *b, struct srv_waiter *me)
 }
 
 /* Under the lock: waits for its turn and for room. Whoever is cancelled leaves from any place. */
-static attn_status stand_in_line(srv_budget *b, uint64_t bytes, attn_cancel *cancel)
+static attn_status stand_in_line(srv_budget *b, const srv_account *account, uint64_t bytes, attn_cancel *cancel)
 {
-    struct srv_waiter me = { NULL };
+    struct srv_waiter me = { NULL, account };
     if (b->last)
         b->last->next = &me;
     else
@@ -119,7 +133,7 @@ static attn_status stand_in_line(srv_budget *b, uint64_t bytes, attn_cancel *can
     b->last = &me;
     b->waiting++;
     pthread_cond_broadcast(&b->freed); /* one less is moving: the first in line may pass now */
-    while (!attn_cancelled(cancel) && (b->first != &me || !may_pass(b, bytes)))
+    while (!attn_cancelled(cancel) && (next_in_line(b) != &me || !(fits(b, bytes) || b->moving == 0)))
         wait_for_change(b, cancel);
     leave_line(b, &me);
     return attn_cancelled(cancel) ? ATTN_E_CANCELLED : ATTN_OK;
@@ -135,9 +149,11 @@ attn_status srv_budget_reserve(srv_budget *b, srv_account *account, uint64_t byt
     } else {
         bool moved = account->reserved > 0;
         b->moving -= moved;
-        if (b->first || !may_pass(b, bytes))
-            status = stand_in_line(b, bytes, cancel);
+        if (b->first || !fits(b, bytes))
+            status = stand_in_line(b, account, bytes, cancel);
         if (status == ATTN_OK) {
+            if (!fits(b, bytes))
+                b->overdrawn = account;
             account->reserved += bytes;
             b->used += bytes;
         }
@@ -166,6 +182,8 @@ void srv_budget_release(srv_budget *b, srv_account *account)
     uint64_t bytes = account->reserved;
     b->moving -= bytes > 0;
     account->reserved = 0;
+    if (b->overdrawn == account)
+        b->overdrawn = NULL;
     give_back(b, bytes);
     pthread_mutex_unlock(&b->lock);
 }

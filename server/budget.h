@@ -4,9 +4,9 @@
  * (srv_budget_charge): they exist because a computation is under way, are few, and make others wait. Computations reserve and wait for their turn
  * (srv_budget_reserve), first come first served.
  *
- * Waiting must not end in two requests each holding what the other waits for. So when no request that holds a reservation is still moving, the first in line
- * is let through though the sum passes the limit: the sum stays below 1.5 times the limit and the blocks, because bodies together take half of it at most
- * (one alone may take all).
+ * Waiting must not end in two requests each holding what the other waits for. So when no request that holds a reservation is still moving, one is let through
+ * though the sum passes the limit: the first in line of those that hold something already, and until it has given all back no other. What is used beyond the
+ * limit is thus never more than that one request reserves, and a request alone never passes the limit.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef BUDGET_H
 #define BUDGET_H
@@ -26,6 +26,7 @@ typedef struct srv_budget {
     uint64_t limit, used; /* used: bodies, reservations and blocks */
     uint64_t bodies;
     uint64_t moving;                 /* accounts with a reservation that do not wait for more */
+    const srv_account *overdrawn;    /* the one let through beyond the limit, until it gives back; NULL: none */
     struct srv_waiter *first, *last; /* the line, each on its thread's stack */
     uint64_t waiting;
 } srv_budget;

@@ -1,7 +1,8 @@
 /* attn_number.h - float32 to text and back, halves, base64: how numbers leave and enter.
  *
  * Writing: the shortest decimal that reads back as the same float32 (of several the closest, ties to even), in the shorter of positional
- * and exponent notation; or fixed decimals, rounded half to even on the exact value as printf does. Reading: JSON's number grammar,
+ * ("1200", "0.012") and exponent notation ("1.2e-7", "1e10"; positional when both are as long); or fixed decimals, rounded half to even on the exact
+ * value as printf does. Reading: JSON's number grammar,
  * correctly rounded to float32. All tables of kernels give the same bytes and the same bits.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_NUMBER_H
@@ -32,7 +33,8 @@ typedef enum attn_read_result {
 } attn_read_result;
 
 /* Reads JSON numbers separated by commas (white space allowed) from [s, end) into dst, at most max of them. Begins at a number or white
- * space; stops with OK at the first token that is not a number (']', '[', 'n', '"' ...), the comma before it consumed. Reads no byte at or past end. */
+ * space; stops with OK at the first token that is not a number (']', '[', 'n', '"' ...), the comma before it consumed. SYNTAX: a malformed number, anything but
+ * a comma or ']' behind a number, ']' behind a comma. Reads no byte at or past end. Linear in the text, however long a number is. */
 attn_read_result attn_read_floats(const attn_runtime *, const char *s, const char *end, float *dst, size_t max, size_t *count, const char **stop);
 /* One JSON number to double, correctly rounded. OK, SYNTAX, TOO_LARGE (beyond double) or CUT (no digit where one must be, at the end). */
 attn_read_result attn_read_double(const char *s, const char *end, double *out, const char **stop);
@@ -46,7 +48,7 @@ void attn_to_uint8(const attn_runtime *, uint8_t *dst, const float *x, size_t n)
 
 /* base64 (RFC 4648, padded). Encoding whole groups of 3 can be done piece by piece. */
 size_t attn_base64_encode(const attn_runtime *, char *dst, const void *bytes, size_t n); /* returns 4 * ceil(n / 3); dst must hold that + 64 */
-/* Strict: no white space, right padding, zero spare bits. False: *bad is the offset of the first wrong byte. dst holds n / 4 * 3 + 64. */
+/* Strict: no white space, right padding, zero spare bits. False: *bad is the offset of the first wrong byte, n when bytes are missing. dst holds n / 4 * 3 + 64. */
 bool attn_base64_decode(const attn_runtime *, void *dst, size_t *written, const char *text, size_t n, size_t *bad);
 
 #endif

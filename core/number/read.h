@@ -1,0 +1,69 @@
+/* read.h - a decimal text on its way to a binary number: what the readers share.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef READ_H
+#define READ_H
+
+#include "number/number_digits.h"
+
+/* A number of JSON's grammar, in parts. Its value is mantissa * 10^exponent, and a little more when it has more digits than fit the mantissa. */
+typedef struct attn_number_text {
+    const char *digits, *end; /* from the first digit to behind the last digit of the fraction; a point may be among them */
+    uint64_t mantissa;        /* the first 19 digits that count */
+    int64_t exponent;
+    bool negative, more;
+} attn_number_text;
+
+/* How a binary format is made. */
+typedef struct attn_binary_format {
+    int bits;           /* of significand, the hidden one included */
+    int least_exponent; /* of the last bit of a subnormal: -149, -1074 */
+    int exponent_bits;
+} attn_binary_format;
+
+extern const attn_binary_format attn_binary32, attn_binary64;
+
+/* Reads the "e-7" at *p, an exponent of one or two digits, adds it and moves *p behind it. False: left to the general reader. Looks at four characters. */
+static inline bool attn_read_exponent(const char **p, int *exponent)
+{
+    const char *s = *p;
+    if ((s[0] | 0x20) != 'e')
+        return false;
+    int minus = s[1] == '-', sign = minus | (s[1] == '+');
+    uint32_t tens = (uint32_t)(uint8_t)(s[1 + sign] - '0'), ones = (uint32_t)(uint8_t)(s[2 + sign] - '0');
+    int two = ones <= 9, size = (int)(two ? 10 * tens + ones : tens);
+    *exponent += minus ? -size : size;
+    *p = s + 2 + sign + two;
+    return tens <= 9;
+}
+
+/* 10^q as a double, q from -80 to 40. */
+enum { ATTN_FIRST_DOUBLE_POWER = -80, ATTN_LAST_DOUBLE_POWER = 40 };
+extern const double attn_double_powers[ATTN_LAST_DOUBLE_POWER - ATTN_FIRST_DOUBLE_POWER + 1];
+
+/* mantissa * 10^exponent to float32, if that can be had by one product in double. Mantissa, power and product are each rounded, so the product is off by
+ * less than three units of its last place: rounding it to float32 is right unless it is that close to the point halfway between two of them.
+ * False there, where the float is subnormal or too large, and out of the table. No function is called from here: the loops around keep their registers. */
+static inline bool attn_quick_float(uint64_t mantissa, int64_t exponent, uint32_t negative, float *out)
+{
+    if ((uint64_t)(exponent - ATTN_FIRST_DOUBLE_POWER) > ATTN_LAST_DOUBLE_POWER - ATTN_FIRST_DOUBLE_POWER || mantissa >> 63)
+        return false;
+    double d = (double)(int64_t)mantissa * attn_double_powers[exponent - ATTN_FIRST_DOUBLE_POWER];
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    bool normal = (bits >> 52) - (1023 - 126) < 253; /* 2^-126 to below 2^127 */
+    bool halfway = (bits & 0x1fffffff) - (0x10000000 - 4) <= 8;
+    if (!(normal | (mantissa == 0)) | halfway)
+        return false;
+    bits |= (uint64_t)negative << 63;
+    memcpy(&d, &bits, sizeof bits);
+    *out = (float)d;
+    return true;
+}
+
+/* The same for a float that is subnormal, or zero: the product is brought to a multiple of 2^-149. False as in attn_quick_float. */
+bool attn_quick_subnormal(uint64_t mantissa, int64_t exponent, uint32_t negative, float *out);
+
+/* The bits, without sign, of the number nearest to the text's, ties to even; of infinity when it is too large. */
+uint64_t attn_nearest(const attn_number_text *, const attn_binary_format *);
+
+#endif

@@ -178,7 +178,7 @@ START_TEST(boundaries_are_written_as_well_as_the_rest)
 }
 END_TEST
 
-/* Of all patterns: reads back by strtof and by every reader, the same by all tables, none shorter. Sixty-four minutes on one core. */
+/* Of all patterns: reads back by strtof and by every reader, the same by all tables, none shorter. Nineteen minutes of one core at 3.6 GHz. */
 START_TEST(all_patterns_read_back_when_asked_for)
 {
     if (!exhaustive())

@@ -34,9 +34,9 @@ typedef struct api_service {
 
 typedef struct api_request {
     const char *method;
-    const char *path;             /* percent-decoded, without the query */
-    const char *query;            /* behind '?', as sent; NULL: none */
-    const char *accept;           /* header values, NULL when absent */
+    const char *path;   /* percent-decoded, without the query */
+    const char *query;  /* behind '?', as sent; NULL: none */
+    const char *accept; /* header values, NULL when absent */
     const char *content_type;
     const char *content_encoding;
     bool has_content_length;
@@ -84,9 +84,9 @@ typedef struct api_head {
     int status;
     const char *content_type;
     bool has_length;
-    uint64_t length; /* of the body */
+    uint64_t length;   /* of the body */
     const char *allow; /* 405 */
-    bool retry; /* Retry-After: the server says how long */
+    bool retry;        /* Retry-After: the server says how long */
 } api_head;
 
 typedef enum api_stage { API_STAGE_TOKENIZE, API_STAGE_COMPUTE, API_STAGE_ENCODE, API_STAGE_COUNT } api_stage;
@@ -120,7 +120,8 @@ typedef struct api_worker {
  * status when it broke off after it began (the server then ends the connection so that the client sees it), or when not even a problem could be sent; `err` says
  * why. The caller of an API_WORK route brackets the call with attn_runtime_enter and attn_runtime_leave (and a give that waits leaves meanwhile), so that idle threads
  * help. Other routes need no worker. */
-ATTN_MUST_CHECK attn_status api_handle(const api_service *, const api_request *, const api_route *, api_worker *, api_reply *, api_code *outcome, attn_error *err);
+ATTN_MUST_CHECK attn_status api_handle(const api_service *, const api_request *, const api_route *, api_worker *, api_reply *, api_code *outcome,
+                                       attn_error *err);
 
 /* Sends a problem as the whole answer. */
 ATTN_MUST_CHECK attn_status api_send_problem(const api_problem *, const char *request_id, api_reply *);

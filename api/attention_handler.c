@@ -15,14 +15,10 @@ typedef struct answer {
 /* The field that an overflow is about: err->where is the output in which it was seen. */
 static const char *overflow_field(const api_plan *plan, const attn_error *err)
 {
-    static const char *const fields[] = {
-        [API_INPUT_TEXT] = "/text", [API_INPUT_IDS] = "/input_ids", [API_INPUT_EMBEDS] = "/inputs_embeds", [API_INPUT_EMBEDDINGS] = "/embeddings",
-        [API_INPUT_QKV] = "/query",
-    };
     bool from_values = strcmp(err->where, attn_output_name(ATTN_CONTEXT)) == 0 || strcmp(err->where, attn_output_name(ATTN_ATTN_OUTPUT)) == 0;
     if (plan->request->kind == API_INPUT_QKV && from_values)
         return "/value";
-    return fields[plan->request->kind];
+    return api_plan_pointer(plan);
 }
 
 static attn_status run_input(const answer *a, size_t b, const attn_sink *sink)
@@ -34,7 +30,7 @@ static attn_status run_input(const answer *a, size_t b, const attn_sink *sink)
         return attn_model_run(plan->model->model, &plan->inputs[b].model, &plan->keep, worker->arena, worker->cancel, sink, err);
     attn_operator_input in;
     attn_runtime *rt = a->encode.runtime;
-    attn_status st = api_operator_item(rt, plan->request, &plan->shape, b, worker->arena, &in, err);
+    attn_status st = api_operator_item(rt, plan->request, &plan->shape, b, worker, &in, err);
     if (st != ATTN_OK)
         return st;
     return attn_operator_run(rt, &in, &plan->keep, worker->arena, worker->cancel, sink, err);
@@ -42,11 +38,11 @@ static attn_status run_input(const answer *a, size_t b, const attn_sink *sink)
 
 static attn_status answer_input(answer *a, size_t b)
 {
-    attn_arena *arena = a->call->worker->arena;
-    attn_arena_mark mark = attn_arena_save(arena);
+    const api_worker *worker = a->call->worker;
+    attn_arena_mark mark = attn_arena_save(worker->arena);
     api_collect collect;
     a->encode.result = b;
-    attn_status st = api_collect_begin(&collect, &a->encode, arena, a->call->err);
+    attn_status st = api_collect_begin(&collect, &a->encode, worker, a->call->err);
     if (st == ATTN_OK) {
         attn_sink sink = api_collect_sink(&collect);
         uint64_t begin = attn_clock_ns();
@@ -56,7 +52,7 @@ static attn_status answer_input(answer *a, size_t b)
     if (st == ATTN_OK)
         st = api_collect_end(&collect, a->call->err);
     a->sink_ns += collect.ns;
-    attn_arena_rewind(arena, mark);
+    attn_arena_rewind(worker->arena, mark);
     return st;
 }
 

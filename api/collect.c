@@ -37,16 +37,10 @@ static bool splits(const api_plan *plan, const api_plan_input *in)
     return want_of(plan)->top_k > 0 && in->keys.list && (plan->keep.outputs & ATTN_BIT(ATTN_ATTENTIONS));
 }
 
-/* Columns of an output's rows before top_k. */
-static size_t sum_columns(const api_plan_input *in, const api_part *part)
+/* Numbers of the attentions' sum over layers that top_k then ranks: whole rows. */
+static uint64_t sum_size(const api_plan_input *in, const api_part *indices)
 {
-    return part->role == API_PLAIN ? part->columns : in->T_k;
-}
-
-/* Numbers of a sum over layers; `part` is the output's first. */
-static uint64_t sum_size(const api_plan_input *in, const api_part *part)
-{
-    return api_times(api_times(part->matrices, part->rows), sum_columns(in, part));
+    return attn_times(attn_times(indices->matrices, indices->rows), in->T_k);
 }
 
 /* ---- the price -------------------------------------------------------------------------------------------------------- */
@@ -59,28 +53,28 @@ static uint64_t select_bytes(const api_plan *plan, const api_plan_input *in, att
     return attn_select_bytes(&sel, outputs, plan->heads.count, in->T_q, in->T_k, plan->head_dim, plan->value_dim, plan->hidden);
 }
 
-/* One slice of indices, values and dropped, the views of them, and a byte a key for each thread. */
-static uint64_t top_k_bytes(const api_plan_input *in, const api_part *indices, const attn_runtime *rt)
+/* One slice of indices, values and dropped, and the views of them. */
+static uint64_t top_k_bytes(const api_part *indices)
 {
-    uint64_t rows = api_times(indices->matrices, indices->rows), slice = api_times(rows, api_plus(api_times(2, indices->columns), 1));
-    uint64_t views = api_arena_bytes(api_times(2, indices->matrices), sizeof(float *));
-    return api_plus(api_plus(api_arena_bytes(slice, sizeof(float)), views), api_arena_bytes(in->T_k, (uint64_t)attn_runtime_threads(rt) + 8));
+    uint64_t rows = attn_times(indices->matrices, indices->rows), slice = attn_times(rows, attn_plus(attn_times(2, indices->columns), 1));
+    uint64_t views = api_arena_bytes(indices->matrices, sizeof(float *)), edges = 2 * api_arena_bytes(0, 1); /* three blocks, not one */
+    return attn_plus(attn_plus(api_arena_bytes(slice, sizeof(float)), views), edges);
 }
 
-uint64_t api_collect_bytes(const api_plan *plan, const attn_runtime *rt, size_t b)
+uint64_t api_collect_bytes(const api_plan *plan, size_t b)
 {
     const api_plan_input *in = &plan->inputs[b];
     api_part parts[API_MAX_PARTS];
     size_t n = api_plan_parts(plan, b, parts);
     attn_outputs apart = splits(plan, in) ? ATTN_BIT(ATTN_ATTENTIONS) : 0;
-    uint64_t bytes = api_plus(select_bytes(plan, in, plan->keep.outputs & ~apart, true), apart ? select_bytes(plan, in, apart, false) : 0);
+    uint64_t bytes = attn_plus(select_bytes(plan, in, plan->keep.outputs & ~apart, true), apart ? select_bytes(plan, in, apart, false) : 0);
     for (size_t p = 0; p < n; p++) {
         if (p > 0 || !api_part_streams(plan, &parts[p]))
-            bytes = api_plus(bytes, api_arena_bytes(api_times(parts[p].slices, api_part_slice(&parts[p])), sizeof(float)));
+            bytes = attn_plus(bytes, api_arena_bytes(attn_times(parts[p].slices, api_part_slice(&parts[p])), sizeof(float)));
         if (parts[p].is_reduced && parts[p].role == API_INDICES)
-            bytes = api_plus(bytes, api_arena_bytes(sum_size(in, &parts[p]), sizeof(float)));
+            bytes = attn_plus(bytes, api_arena_bytes(sum_size(in, &parts[p]), sizeof(float)));
         if (parts[p].role == API_INDICES)
-            bytes = api_plus(bytes, top_k_bytes(in, &parts[p], rt));
+            bytes = attn_plus(bytes, top_k_bytes(&parts[p]));
     }
     return bytes;
 }
@@ -106,10 +100,10 @@ static attn_status take_part(api_collect *c, size_t p, attn_error *err)
     return c->sums[part->output] ? ATTN_OK : attn_fail_memory(err);
 }
 
-attn_status api_collect_begin(api_collect *c, api_encode *encode, attn_arena *arena, attn_error *err)
+attn_status api_collect_begin(api_collect *c, api_encode *encode, const api_worker *worker, attn_error *err)
 {
     attn_status st = ATTN_OK;
-    *c = (api_collect){ .encode = encode, .runtime = encode->runtime, .arena = arena };
+    *c = (api_collect){ .encode = encode, .runtime = encode->runtime, .arena = worker->arena, .cancel = worker->cancel };
     c->num_parts = api_plan_parts(encode->plan, encode->result, c->parts);
     c->streams = api_part_streams(encode->plan, &c->parts[0]);
     for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
@@ -125,33 +119,25 @@ typedef struct top_job {
     size_t k, num_rows;
     int32_t *indices;        /* [rows, k] */
     float *values, *dropped; /* [rows, k], [rows] */
-    uint8_t *scratch;        /* [threads, columns], when keys are listed */
 } top_job;
 
 static void top_rows(void *ctx, size_t task, int slot)
 {
+    (void)slot;
     const top_job *j = ctx;
-    uint8_t *scratch = j->scratch ? j->scratch + (size_t)slot * j->in->cols : NULL;
     for (size_t r = task * TOP_K_ROWS; r < (task + 1) * TOP_K_ROWS && r < j->num_rows; r++) {
         const float *row = j->in->head[r / j->in->rows] + (ptrdiff_t)(r % j->in->rows) * j->in->row_stride;
-        attn_top_k(row, j->in->cols, j->keys->list, j->keys->count, j->k, j->indices + r * j->k, j->values + r * j->k, j->dropped + r, scratch);
+        attn_top_k(row, j->in->cols, j->keys->list, j->keys->count, j->k, j->indices + r * j->k, j->values + r * j->k, j->dropped + r);
     }
 }
 
-static attn_status run_top_k(api_collect *c, const attn_view *view, top_job *job, attn_error *err)
+static void run_top_k(api_collect *c, const attn_view *view, top_job *job)
 {
-    const api_plan_input *in = input_of(c);
     job->in = view;
-    job->keys = &in->keys;
+    job->keys = &input_of(c)->ranked;
     job->k = api_plan_rank(c->encode->plan, c->encode->result);
     job->num_rows = view->heads * view->rows;
-    if (in->keys.list) {
-        job->scratch = attn_arena_take(c->arena, (size_t)attn_runtime_threads(c->runtime), in->T_k);
-        if (!job->scratch)
-            return attn_fail_memory(err);
-    }
-    attn_parallel(c->runtime, (job->num_rows + TOP_K_ROWS - 1) / TOP_K_ROWS, top_rows, job);
-    return ATTN_OK;
+    attn_parallel(c->runtime, attn_ceil_div(job->num_rows, TOP_K_ROWS), top_rows, job);
 }
 
 /* ---- a layer ----------------------------------------------------------------------------------------------------------- */
@@ -216,9 +202,7 @@ static attn_status put_top_k(api_collect *c, size_t p, size_t layer, const attn_
     const float **matrix = attn_arena_take(c->arena, part->matrices, sizeof *matrix);
     if (!job.indices || !job.values || !job.dropped || !matrix)
         return attn_fail_memory(err);
-    attn_status st = run_top_k(c, view, &job, err);
-    if (st != ATTN_OK)
-        return st;
+    run_top_k(c, view, &job);
     api_rows indices = { .ints = job.indices, .matrices = part->matrices };
     put_slice(c, p, layer, &indices);
     api_rows values = rows_of(&c->parts[p + 1], job.values, matrix);
@@ -232,11 +216,11 @@ static attn_status put_top_k(api_collect *c, size_t p, size_t layer, const attn_
 static void add_to_sum(api_collect *c, attn_output o, size_t layer, const attn_view *view)
 {
     const api_plan *plan = c->encode->plan;
+    size_t times = 0;
     for (size_t i = 0; i < plan->layers.count; i++)
-        if ((size_t)api_choice_at(&plan->layers, i) == layer) {
-            attn_reduce_layer(want_of(plan)->reduce_layers, c->sums[o], view, !c->has_sum[o]);
-            c->has_sum[o] = true;
-        }
+        times += (size_t)api_choice_at(&plan->layers, i) == layer;
+    attn_reduce_layer(want_of(plan)->reduce_layers, c->sums[o], view, (double)times / (double)plan->layers.count, !c->has_sum[o]);
+    c->has_sum[o] = true;
 }
 
 static attn_status put_view(api_collect *c, size_t p, const attn_layer *layer, attn_error *err)
@@ -257,15 +241,15 @@ static attn_status select_views(api_collect *c, const attn_layer *in, attn_layer
     const api_plan *plan = c->encode->plan;
     attn_selection sel = selection_of(plan, input_of(c));
     if (!splits(plan, input_of(c)))
-        return attn_select_layer(c->runtime, &sel, in, out, c->arena, err);
+        return attn_select_layer(c->runtime, &sel, in, out, c->arena, c->cancel, err);
     attn_layer rest = *in, maps = { .layer = in->layer }, whole;
     maps.views[ATTN_ATTENTIONS] = in->views[ATTN_ATTENTIONS];
     rest.views[ATTN_ATTENTIONS] = (attn_view){ 0 };
-    attn_status st = attn_select_layer(c->runtime, &sel, &rest, out, c->arena, err);
+    attn_status st = attn_select_layer(c->runtime, &sel, &rest, out, c->arena, c->cancel, err);
     if (st != ATTN_OK)
         return st;
     sel.keys = NULL;
-    st = attn_select_layer(c->runtime, &sel, &maps, &whole, c->arena, err);
+    st = attn_select_layer(c->runtime, &sel, &maps, &whole, c->arena, c->cancel, err);
     out->views[ATTN_ATTENTIONS] = whole.views[ATTN_ATTENTIONS];
     return st;
 }
@@ -295,15 +279,12 @@ attn_sink api_collect_sink(api_collect *c)
 
 /* ---- after the run ----------------------------------------------------------------------------------------------------- */
 
-static attn_status finish_sum(api_collect *c, size_t p, attn_error *err)
+/* Parts p, p + 1 and p + 2 from attentions that were reduced over layers. */
+static attn_status rank_sum(api_collect *c, size_t p, attn_error *err)
 {
     const api_part *part = &c->parts[p];
-    const api_plan *plan = c->encode->plan;
-    float *sum = c->sums[part->output];
-    size_t columns = sum_columns(input_of(c), part), matrix = part->rows * columns;
-    attn_reduce_finish(want_of(plan)->reduce_layers, sum, part->matrices * matrix, plan->layers.count);
-    if (part->role == API_PLAIN)
-        return ATTN_OK;
+    const float *sum = c->sums[part->output];
+    size_t columns = input_of(c)->T_k, matrix = part->rows * columns;
     const float **heads = attn_arena_take(c->arena, part->matrices, sizeof *heads);
     if (!heads)
         return attn_fail_memory(err);
@@ -311,7 +292,8 @@ static attn_status finish_sum(api_collect *c, size_t p, attn_error *err)
         heads[m] = sum + m * matrix;
     attn_view view = { .head = heads, .heads = part->matrices, .rows = part->rows, .cols = columns, .row_stride = (ptrdiff_t)columns };
     top_job job = { .indices = c->held[p], .values = c->held[p + 1], .dropped = c->held[p + 2] };
-    return run_top_k(c, &view, &job, err);
+    run_top_k(c, &view, &job);
+    return ATTN_OK;
 }
 
 /* A held part, whole: one matrix with all its rows. */
@@ -336,8 +318,8 @@ attn_status api_collect_end(api_collect *c, attn_error *err)
     attn_status st = ATTN_OK;
     uint64_t begin = attn_clock_ns();
     for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
-        if (c->parts[p].is_reduced && (c->parts[p].role == API_PLAIN || c->parts[p].role == API_INDICES))
-            st = finish_sum(c, p, err);
+        if (c->parts[p].is_reduced && c->parts[p].role == API_INDICES)
+            st = rank_sum(c, p, err);
     if (st == ATTN_OK && c->streams)
         e->encoder->end_part(e, &c->parts[0]);
     for (size_t p = c->streams ? 1 : 0; p < c->num_parts && st == ATTN_OK; p++)

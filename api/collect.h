@@ -12,6 +12,7 @@ typedef struct api_collect {
     api_encode *encode;
     attn_runtime *runtime;
     attn_arena *arena;
+    attn_cancel *cancel;
     api_part parts[API_MAX_PARTS];
     size_t num_parts;
     bool streams;                   /* parts[0] is written as its slices come */
@@ -22,13 +23,13 @@ typedef struct api_collect {
     uint64_t ns;   /* spent here */
 } api_collect;
 
-/* Makes ready for encode->result: takes what it will hold. */
-ATTN_MUST_CHECK attn_status api_collect_begin(api_collect *, api_encode *, attn_arena *, attn_error *);
+/* Makes ready for encode->result: takes what it will hold from the worker's arena. */
+ATTN_MUST_CHECK attn_status api_collect_begin(api_collect *, api_encode *, const api_worker *, attn_error *);
 attn_sink api_collect_sink(api_collect *);
 /* After the run: writes what was held and ends the result. */
 ATTN_MUST_CHECK attn_status api_collect_end(api_collect *, attn_error *);
 
 /* Bytes that result b takes at most, from begin to end. */
-uint64_t api_collect_bytes(const api_plan *, const attn_runtime *, size_t b);
+uint64_t api_collect_bytes(const api_plan *, size_t b);
 
 #endif

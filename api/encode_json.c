@@ -111,7 +111,7 @@ static void write_choice(api_out *out, const char *name, const api_choice *choic
     member(out, name, true);
     api_out_char(out, '[');
     if (!out->reply) { /* counting: lists may be long, and ten digits bound them */
-        out->written = api_plus(out->written, api_times(choice->count, 11));
+        out->written = attn_plus(out->written, attn_times(choice->count, 11));
     } else {
         for (size_t i = 0; i < choice->count; i++) {
             if (i > 0)
@@ -228,7 +228,7 @@ uint64_t api_encoder_bound(const api_encoder *encoder, const api_plan *plan)
         encoder->begin_result(&e);
         for (size_t p = 0; p < n; p++) {
             encoder->begin_part(&e, &parts[p]);
-            counter.written = api_plus(counter.written, encoder->part_bytes(plan, &parts[p]));
+            counter.written = attn_plus(counter.written, encoder->part_bytes(plan, &parts[p]));
             encoder->end_part(&e, &parts[p]);
         }
         encoder->end_result(&e);

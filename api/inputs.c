@@ -24,7 +24,7 @@ static uint64_t tokenizer_bytes(const attn_tokenizer *tokenizer, const attn_text
 {
     uint64_t bytes = api_arena_bytes(num, sizeof(attn_encoding));
     for (size_t b = 0; b < num; b++)
-        bytes = api_plus(bytes, attn_tokenizer_bytes(tokenizer, text[b].length + (pair ? pair[b].length : 0)));
+        bytes = attn_plus(bytes, attn_tokenizer_bytes(tokenizer, text[b].length + (pair ? pair[b].length : 0)));
     return bytes;
 }
 
@@ -205,7 +205,7 @@ static bool reserve_lists(api_call *call, const api_plan *plan)
 {
     uint64_t bytes = 0;
     for (size_t b = 0; b < plan->num_inputs; b++)
-        bytes = api_plus(bytes, 2 * api_arena_bytes(plan->inputs[b].model.T, sizeof(int32_t)) + api_arena_bytes(plan->inputs[b].model.T, 1));
+        bytes = attn_plus(bytes, 2 * api_arena_bytes(plan->inputs[b].model.T, sizeof(int32_t)) + api_arena_bytes(plan->inputs[b].model.T, 1));
     return api_call_reserve(call, bytes);
 }
 

@@ -129,8 +129,8 @@ static void cut_json(job *j)
     size_t row = j->part->columns <= room / number ? j->part->columns * number + bracket_bytes(j) : SIZE_MAX;
     j->rows_a_task = room / row;
     j->piece = (room - bracket_bytes(j)) / number;
-    j->pieces = j->rows_a_task > 0 ? 1 : (j->part->columns + j->piece - 1) / j->piece;
-    j->num_tasks = j->rows_a_task > 0 ? (j->num_rows + j->rows_a_task - 1) / j->rows_a_task : j->num_rows * j->pieces;
+    j->pieces = j->rows_a_task > 0 ? 1 : attn_ceil_div(j->part->columns, j->piece);
+    j->num_tasks = j->rows_a_task > 0 ? attn_ceil_div(j->num_rows, j->rows_a_task) : j->num_rows * j->pieces;
 }
 
 /* ---- base64 ------------------------------------------------------------------------------------------------------------ */
@@ -193,7 +193,7 @@ static void cut_base64(job *j)
     if (!last)
         j->usable -= j->usable % 3;
     size_t task = BASE64_TASK_BYTES / j->width;
-    j->num_tasks = (j->usable + task - 1) / task;
+    j->num_tasks = attn_ceil_div(j->usable, task);
 }
 
 /* Keeps the numbers behind the last whole group. */
@@ -308,12 +308,12 @@ static size_t bound_number(const api_plan *plan, const api_part *part)
 
 uint64_t api_json_part_bytes(const api_plan *plan, const api_part *part)
 {
-    uint64_t rows = api_times(part->slices, api_times(part->matrices, part->rows)), numbers = api_times(rows, part->columns), arrays = 1, brackets = 0;
+    uint64_t rows = attn_times(part->slices, attn_times(part->matrices, part->rows)), numbers = attn_times(rows, part->columns), arrays = 1, brackets = 0;
     if (is_base64(plan))
-        return api_plus(api_times(api_plus(api_times(numbers, api_part_width(plan, part)) / 3, 1), 4), 2);
+        return attn_plus(attn_times(attn_plus(attn_times(numbers, api_part_width(plan, part)) / 3, 1), 4), 2);
     for (size_t a = 0; a < part->ndim; a++) { /* arrays of axis a: two brackets and a comma each */
-        brackets = api_plus(brackets, api_times(arrays, 3));
-        arrays = api_times(arrays, part->dims[a]);
+        brackets = attn_plus(brackets, attn_times(arrays, 3));
+        arrays = attn_times(arrays, part->dims[a]);
     }
-    return api_plus(api_times(numbers, bound_number(plan, part)), brackets);
+    return attn_plus(attn_times(numbers, bound_number(plan, part)), brackets);
 }

@@ -279,8 +279,7 @@ static bool resolve_list(const api_indices *in, const char *field, size_t n, int
         }
         char pointer[96];
         snprintf(pointer, sizeof pointer, "/%s/%zu", field, i);
-        return api_fail(problem, API_INDEX_OUT_OF_RANGE, pointer, "there are %zu %s: %" PRId64 " is not between -%zu and %zu", n, field, in->list[i], n,
-                        n - 1);
+        return api_fail(problem, API_INDEX_OUT_OF_RANGE, pointer, "there are %zu %s: %" PRId64 " is not between -%zu and %zu", n, field, in->list[i], n, n - 1);
     }
     return true;
 }

@@ -8,12 +8,15 @@
 #include "plan.h"
 #include "request_read.h"
 
+enum { TURNED_AT_ONCE = 64 }; /* rows */
+
 typedef struct item {
     attn_runtime *runtime;
     const api_attention_request *req;
     const api_operator_shape *s;
     size_t b;
     attn_arena *arena;
+    attn_cancel *cancel;
     attn_error *err;
 } item;
 
@@ -59,6 +62,30 @@ static attn_status place(const item *it, rows *x)
     return ATTN_OK;
 }
 
+typedef struct turning {
+    const item *it;
+    const part *p;
+    float *x;
+    size_t T;
+} turning;
+
+static void turn_rows(void *ctx, size_t i, int slot)
+{
+    (void)slot;
+    const turning *t = ctx;
+    const part *p = t->p;
+    size_t first = i * TURNED_AT_ONCE, n = t->T - first < TURNED_AT_ONCE ? t->T - first : TURNED_AT_ONCE;
+    if (!attn_cancelled(t->it->cancel))
+        attn_rotate(t->x + first * p->heads * p->width, n, p->heads, p->width, p->offset + (int64_t)first, t->it->req->rope_theta);
+}
+
+/* Heads may be wide, and sines take their time: on all threads, some rows between two looks at the cancel flag. */
+static attn_status turn(const item *it, const part *p, float *x, size_t T)
+{
+    attn_parallel(it->runtime, attn_ceil_div(T, TURNED_AT_ONCE), turn_rows, &(turning){ it, p, x, T });
+    return attn_cancelled(it->cancel) ? attn_fail(it->err, ATTN_E_CANCELLED, "", "the computation was called off") : ATTN_OK;
+}
+
 static attn_status make_heads(const item *it, const rows *x, const part *p, attn_heads *out)
 {
     size_t columns = p->heads * p->width;
@@ -68,7 +95,8 @@ static attn_status make_heads(const item *it, const rows *x, const part *p, attn
         own = attn_arena_take(it->arena, x->T * columns, sizeof *own);
         if (!own)
             return attn_fail_memory(it->err);
-        attn_status status = attn_project(it->runtime, own, x->data, p->w->data, p->b->data, x->T, x->columns, columns, it->arena, it->err);
+        attn_projection projection = { .x = x->data, .w = p->w->data, .b = p->b->data, .T = x->T, .k = x->columns, .n = columns, .where = "projection" };
+        attn_status status = attn_project(it->runtime, own, &projection, it->arena, it->cancel, it->err);
         if (status != ATTN_OK)
             return status;
     } else if (p->turns) {
@@ -76,10 +104,8 @@ static attn_status make_heads(const item *it, const rows *x, const part *p, attn
         if (!own)
             return attn_fail_memory(it->err);
     }
-    if (p->turns)
-        attn_rotate(own, x->T, p->heads, p->width, p->offset, it->req->rope_theta);
     *out = (attn_heads){ own ? own : data, (ptrdiff_t)p->width, (ptrdiff_t)columns };
-    return ATTN_OK;
+    return p->turns ? turn(it, p, own, x->T) : ATTN_OK;
 }
 
 static attn_status take_embeddings(const item *it, attn_operator_input *out)
@@ -174,10 +200,10 @@ static attn_operator_input outline(const api_attention_request *req, const api_o
     };
 }
 
-attn_status api_operator_item(attn_runtime *runtime, const api_attention_request *req, const api_operator_shape *s, size_t b, attn_arena *arena,
+attn_status api_operator_item(attn_runtime *runtime, const api_attention_request *req, const api_operator_shape *s, size_t b, const api_worker *worker,
                               attn_operator_input *out, attn_error *err)
 {
-    item it = { runtime, req, s, b, arena, err };
+    item it = { runtime, req, s, b, worker->arena, worker->cancel, err };
     *out = outline(req, s);
     if (req->kind == API_INPUT_EMBEDDINGS) {
         attn_status status = take_embeddings(&it, out);
@@ -200,7 +226,7 @@ typedef struct bill {
 
 static void add_block(bill *sum, size_t count, size_t size)
 {
-    sum->kept = api_plus(sum->kept, api_arena_bytes(count, size));
+    sum->kept = attn_plus(sum->kept, api_arena_bytes(count, size));
 }
 
 static void add_part(bill *sum, const attn_runtime *runtime, const part *p, size_t T, size_t columns)
@@ -211,7 +237,7 @@ static void add_part(bill *sum, const attn_runtime *runtime, const part *p, size
     if (!p->w->rank)
         return;
     attn_price price = attn_project_price(runtime, T, columns, p->heads * p->width);
-    sum->flops = api_plus(sum->flops, price.flops);
+    sum->flops = attn_plus(sum->flops, price.flops);
     if (price.bytes > sum->passing)
         sum->passing = price.bytes;
 }
@@ -239,5 +265,5 @@ attn_price api_operator_item_price(const attn_runtime *runtime, const api_attent
     if (req->kind == API_INPUT_EMBEDDINGS)
         add_embeddings(&sum, runtime, req, s);
     attn_price run = attn_operator_price(runtime, &in, keep);
-    return (attn_price){ api_plus(sum.flops, run.flops), api_plus(sum.kept, run.bytes > sum.passing ? run.bytes : sum.passing) };
+    return (attn_price){ attn_plus(sum.flops, run.flops), attn_plus(sum.kept, run.bytes > sum.passing ? run.bytes : sum.passing) };
 }

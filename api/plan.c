@@ -8,22 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-uint64_t api_times(uint64_t a, uint64_t b)
-{
-    size_t out;
-    return attn_mul(a, b, &out) ? out : UINT64_MAX;
-}
-
-uint64_t api_plus(uint64_t a, uint64_t b)
-{
-    size_t out;
-    return attn_add(a, b, &out) ? out : UINT64_MAX;
-}
-
 /* Alignment, and the red zone that the arena keeps under AddressSanitizer. */
 uint64_t api_arena_bytes(uint64_t count, uint64_t size)
 {
-    return api_plus(api_times(count, size), 192);
+    return attn_plus(attn_times(count, size), 192);
 }
 
 void api_plan_excess(api_plan *plan, api_code code, uint64_t limit, uint64_t need, const char *fmt, ...)
@@ -40,13 +28,13 @@ void api_plan_excess(api_plan *plan, api_code code, uint64_t limit, uint64_t nee
     va_end(args);
 }
 
-static const char *excess_field(const api_plan *plan, api_code code)
+const char *api_plan_pointer(const api_plan *plan)
 {
     static const char *const fields[] = {
         [API_INPUT_TEXT] = "/text", [API_INPUT_IDS] = "/input_ids", [API_INPUT_EMBEDS] = "/inputs_embeds", [API_INPUT_EMBEDDINGS] = "/embeddings",
         [API_INPUT_QKV] = "/query",
     };
-    return code == API_TOO_MANY_TOKENS ? fields[plan->request->kind] : NULL;
+    return fields[plan->request->kind];
 }
 
 bool api_plan_refuse(api_call *call, const api_plan *plan)
@@ -54,7 +42,7 @@ bool api_plan_refuse(api_call *call, const api_plan *plan)
     if (plan->num_excesses == 0)
         return true;
     const api_excess *e = &plan->excesses[0];
-    return api_fail_limit(&call->problem, e->code, excess_field(plan, e->code), e->limit, e->need, "%s", e->detail);
+    return api_fail_limit(&call->problem, e->code, e->code == API_TOO_MANY_TOKENS ? api_plan_pointer(plan) : NULL, e->limit, e->need, "%s", e->detail);
 }
 
 /* ---- what to run ---------------------------------------------------------------------------------------------------- */
@@ -126,22 +114,23 @@ static bool choose(api_call *call, const api_indices *asked, const char *field, 
     return out->count > 0 || api_fail(&call->problem, API_EMPTY_SELECTION, pointer, "%s chooses nothing of 0 to %zu", field, n - 1);
 }
 
-/* How many different keys are chosen: the most that top_k can give. */
-static bool count_distinct(api_call *call, api_plan_input *in)
+/* Every row is ranked, so a key that was asked for ten million times must not be looked at as often. */
+static bool choose_ranked(api_call *call, api_plan_input *in)
 {
-    in->distinct_keys = in->T_k;
+    in->ranked = in->keys;
     if (!in->keys.list)
         return true;
-    attn_arena_mark mark = attn_arena_save(call->worker->arena);
     uint8_t *seen = attn_arena_zero(call->worker->arena, in->T_k, 1);
-    if (!seen)
+    int32_t *list = attn_arena_take(call->worker->arena, in->T_k, sizeof *list);
+    if (!seen || !list)
         return api_fail(&call->problem, API_NO_MEMORY, NULL, "no memory for the selection");
-    in->distinct_keys = 0;
+    in->ranked = (api_choice){ .list = list };
     for (size_t i = 0; i < in->keys.count; i++) {
-        in->distinct_keys += !seen[in->keys.list[i]];
-        seen[in->keys.list[i]] = 1;
+        int32_t key = in->keys.list[i];
+        if (!seen[key])
+            list[in->ranked.count++] = key;
+        seen[key] = 1;
     }
-    attn_arena_rewind(call->worker->arena, mark);
     return true;
 }
 
@@ -154,11 +143,12 @@ static uint64_t choice_bytes(const api_indices *asked, size_t n)
 static bool reserve_choices(api_call *call, const api_plan *plan)
 {
     const api_return *want = &plan->request->want;
-    uint64_t bytes = api_plus(choice_bytes(&want->layers, plan->num_layers), choice_bytes(&want->heads, plan->num_attention_heads));
+    uint64_t bytes = attn_plus(choice_bytes(&want->layers, plan->num_layers), choice_bytes(&want->heads, plan->num_attention_heads));
     for (size_t b = 0; b < plan->num_inputs; b++) {
         const api_plan_input *in = &plan->inputs[b];
-        bytes = api_plus(bytes, api_plus(choice_bytes(&want->queries, in->T_q), choice_bytes(&want->keys, in->T_k)));
-        bytes = api_plus(bytes, api_arena_bytes(in->T_k, 1));
+        bytes = attn_plus(bytes, attn_plus(choice_bytes(&want->queries, in->T_q), choice_bytes(&want->keys, in->T_k)));
+        if (want->top_k && want->keys.kind != API_ALL)
+            bytes = attn_plus(bytes, attn_plus(api_arena_bytes(in->T_k, 1), api_arena_bytes(in->T_k, sizeof(int32_t))));
     }
     return api_call_reserve(call, bytes);
 }
@@ -172,7 +162,7 @@ static bool choose_all(api_call *call, api_plan *plan)
     for (size_t b = 0; b < plan->num_inputs; b++) {
         api_plan_input *in = &plan->inputs[b];
         if (!choose(call, &want->queries, "queries", in->T_q, &in->queries) || !choose(call, &want->keys, "keys", in->T_k, &in->keys) ||
-            !count_distinct(call, in))
+            (want->top_k && !choose_ranked(call, in)))
             return false;
     }
     plan->keep = (attn_keep){
@@ -189,7 +179,7 @@ static bool choose_all(api_call *call, api_plan *plan)
 
 size_t api_plan_rank(const api_plan *plan, size_t b)
 {
-    size_t k = plan->request->want.top_k, n = plan->inputs[b].distinct_keys;
+    size_t k = plan->request->want.top_k, n = plan->inputs[b].ranked.count;
     return k < n ? k : n;
 }
 
@@ -272,7 +262,7 @@ size_t api_part_width(const api_plan *plan, const api_part *part)
 
 size_t api_part_slice(const api_part *part)
 {
-    return api_times(api_times(part->matrices, part->rows), part->columns);
+    return attn_times(attn_times(part->matrices, part->rows), part->columns);
 }
 
 bool api_part_streams(const api_plan *plan, const api_part *part)
@@ -299,13 +289,13 @@ static void set_price(const api_call *call, api_plan *plan)
     uint64_t most = 0;
     for (size_t b = 0; b < plan->num_inputs; b++) {
         attn_price run = run_price(call, plan, b);
-        uint64_t bytes = api_plus(run.bytes, api_collect_bytes(plan, call->service->runtime, b));
+        uint64_t bytes = attn_plus(run.bytes, api_collect_bytes(plan, b));
         most = bytes > most ? bytes : most;
-        plan->price.flops = api_plus(plan->price.flops, run.flops);
+        plan->price.flops = attn_plus(plan->price.flops, run.flops);
     }
     plan->response_bytes = api_encoder_bound(&api_json_encoder, plan);
-    plan->price.bytes = api_plus(most, api_encoder_blocks(call->service->runtime, plan->response_bytes));
-    plan->memory_bytes = api_plus(call->reserved, plan->price.bytes);
+    plan->price.bytes = attn_plus(most, api_encoder_blocks(call->service->runtime, plan->response_bytes));
+    plan->memory_bytes = attn_plus(call->reserved, plan->price.bytes);
 }
 
 /* Batch and, without a model, length: reading has refused them already, unless it was told not to. */

@@ -27,7 +27,7 @@ typedef struct api_plan_input {
     attn_encoding tokens;   /* of a text */
     attn_model_input model; /* with a model */
     api_choice queries, keys;
-    size_t distinct_keys; /* of `keys`, repeats counted once */
+    api_choice ranked; /* what top_k chooses from: `keys`, each of them once */
 } api_plan_input;
 
 /* A limit that the request is beyond. */
@@ -87,6 +87,8 @@ bool api_tokenize_texts(api_call *, const api_model *, const attn_text *text, co
 /* "/input_ids/1/3": item of a batch, position; SIZE_MAX leaves one out. */
 void api_item_pointer(char *dst, size_t size, const char *field, size_t item, size_t position);
 
+/* The field that the inputs came in, "/text" and so on. */
+const char *api_plan_pointer(const api_plan *);
 void api_plan_excess(api_plan *, api_code, uint64_t limit, uint64_t need, const char *fmt, ...) ATTN_PRINTF(5, 6);
 
 /* The parts of result b, in the order of the answer; returns how many. */
@@ -99,9 +101,6 @@ bool api_part_streams(const api_plan *, const api_part *);
 /* The most distinct keys top_k may give in a row. */
 size_t api_plan_rank(const api_plan *, size_t b);
 
-/* Upper bounds meet untrusted numbers: past 2^64 they stay at UINT64_MAX. */
-uint64_t api_times(uint64_t a, uint64_t b);
-uint64_t api_plus(uint64_t a, uint64_t b);
 /* Bytes an arena takes for a block of `count` numbers of `size` bytes. */
 uint64_t api_arena_bytes(uint64_t count, uint64_t size);
 

@@ -63,7 +63,7 @@ typedef struct api_attention_request {
     const attn_text *text, *text_pair; /* [B]; text_pair NULL: none */
     /* [B] or NULL; lengths agree with the input's, save that token_type_ids sent with a text must still be held against its tokens; mask values are 0 and 1 */
     const api_ids *input_ids, *attention_mask, *token_type_ids;
-    api_tensor inputs_embeds; /* [T, D] or [B, T, D] */
+    api_tensor inputs_embeds;   /* [T, D] or [B, T, D] */
     bool has_decoder_input_ids; /* no family has a use for them yet: only that they were sent is kept */
     bool add_special_tokens, truncation;
 
@@ -107,8 +107,8 @@ typedef struct api_operator_shape {
 bool api_check_operator(const api_attention_request *, api_operator_shape *out, api_problem *);
 /* Price of projections and operator for one item, and arena bytes api_operator_item takes. */
 attn_price api_operator_item_price(const attn_runtime *, const api_attention_request *, const api_operator_shape *, const attn_keep *);
-/* Item b as core wants it: sinusoids added, projections done, rotated; memory from the arena. api_check_operator has passed. */
-ATTN_MUST_CHECK attn_status api_operator_item(attn_runtime *, const api_attention_request *, const api_operator_shape *, size_t b, attn_arena *,
+/* Item b as core wants it: sinusoids added, projections done, rotated; memory from the worker's arena. api_check_operator has passed. */
+ATTN_MUST_CHECK attn_status api_operator_item(attn_runtime *, const api_attention_request *, const api_operator_shape *, size_t b, const api_worker *,
                                               attn_operator_input *out, attn_error *);
 
 /* Resolves against an axis of n: negative indices, slices clipped. List in the arena (n integers for a slice); NULL and *count = n for all. Pointer of a bad

@@ -6,17 +6,22 @@
 
 #include "request_read.h"
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- texts -------------------------------------------------------------------------------------------------------------------- */
+
+/* Elements of the array that comes next, or of what there is of it. A copy of the reader goes through it first: commas tell nothing where there are strings. */
+static size_t count_elements(api_json j)
+{
+    size_t n = 0;
+    if (api_json_open_array(&j))
+        for (; api_json_next_element(&j); n++)
+            api_json_skip(&j);
+    return n;
+}
 
 static bool read_text_array(api_reading *r, api_texts *texts)
 {
     api_json *j = &r->json;
-    size_t most = smaller(r->service->limits.max_batch, (size_t)(j->end - j->at) / 3); /* even "", takes three bytes */
+    size_t most = attn_least(r->service->limits.max_batch, count_elements(*j));
     texts->items = api_take_memory(r, most, sizeof *texts->items);
     texts->is_batch = true;
     if (!texts->items || !api_json_open_array(j))
@@ -114,7 +119,7 @@ static bool read_id_lists(api_reading *r, range allowed, api_id_lists *lists)
         return false;
     lists->is_batch = is_nested(j);
     if (lists->is_batch)
-        return read_batch(r, allowed, lists, values, smaller(arrays, r->service->limits.max_batch));
+        return read_batch(r, allowed, lists, values, attn_least(arrays, r->service->limits.max_batch));
     lists->items = api_take_memory(r, 1, sizeof *lists->items);
     lists->count = 1;
     if (!lists->items || !api_json_open_array(j) || !read_integers(j, allowed, values, &lists->items->count))

@@ -8,11 +8,6 @@
 
 enum { LONGEST = 48 }; /* no name of ours is longer; whatever is, resembles none */
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Three rows are enough: the one being filled and the two before it. n and m are at most LONGEST. */
 static size_t distance(const char *a, size_t n, const char *b, size_t m)
 {
@@ -24,9 +19,9 @@ static size_t distance(const char *a, size_t n, const char *b, size_t m)
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
             size_t change = back[j - 1] + (a[i - 1] != b[j - 1]);
-            row[j] = smaller(change, smaller(back[j], row[j - 1]) + 1);
+            row[j] = attn_least(change, attn_least(back[j], row[j - 1]) + 1);
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                row[j] = smaller(row[j], two_back[j - 2] + 1);
+                row[j] = attn_least(row[j], two_back[j - 2] + 1);
         }
         size_t *free_row = two_back;
         two_back = back;

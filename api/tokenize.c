@@ -15,6 +15,33 @@ static void write_answer(api_out *out, const api_model *model, const attn_encodi
     api_out_string(out, "]}\n");
 }
 
+/* More than an answer with these tokens takes: a token's names and numbers, and its pieces as if every byte were escaped. */
+static uint64_t bound(const attn_encoding *encodings, size_t num)
+{
+    enum { REST = 1024, PER_RESULT = 16, PER_TOKEN = 128, PER_BYTE = 6 };
+    uint64_t bytes = REST + num * PER_RESULT;
+    for (size_t b = 0; b < num; b++)
+        for (size_t t = 0; t < encodings[b].count; t++)
+            bytes += PER_TOKEN + PER_BYTE * (encodings[b].tokens[t].text.length + encodings[b].tokens[t].display.length);
+    return bytes;
+}
+
+/* An answer that may be too long is written into nothing first, and counted. */
+static bool check_length(api_call *call, const api_model *model, const attn_encoding *encodings, size_t num)
+{
+    uint64_t limit = call->service->limits.max_response_bytes;
+    if (bound(encodings, num) <= limit)
+        return true;
+    api_out counter;
+    api_out_init(&counter, NULL, (api_head){ 0 });
+    write_answer(&counter, model, encodings, num);
+    if (counter.written <= limit)
+        return true;
+    return api_fail_limit(&call->problem, API_RESPONSE_TOO_LARGE, NULL, limit, counter.written,
+                          "the answer takes %llu bytes and at most %llu are allowed; send less text at a time", (unsigned long long)counter.written,
+                          (unsigned long long)limit);
+}
+
 attn_status api_handle_tokenize(api_call *call)
 {
     api_tokenize_request req;
@@ -25,7 +52,8 @@ attn_status api_handle_tokenize(api_call *call)
         return ATTN_E_INPUT;
     const api_model *model = api_find_model(call->service, req.model, &call->problem);
     attn_encode_options options = { .add_special_tokens = req.add_special_tokens };
-    if (!model || !api_tokenize_texts(call, model, req.text, req.text_pair, req.num_inputs, &options, &encodings))
+    if (!model || !api_tokenize_texts(call, model, req.text, req.text_pair, req.num_inputs, &options, &encodings) ||
+        !check_length(call, model, encodings, req.num_inputs))
         return ATTN_E_INPUT;
     api_out out;
     api_out_init(&out, call->reply, (api_head){ .status = 200, .content_type = "application/json" });

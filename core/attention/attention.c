@@ -120,32 +120,22 @@ static bool sized(size_t count, size_t size, size_t *bytes)
     return true;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t block_rows(const attn_gemm *gemm, size_t T_q, size_t T_k)
 {
     size_t mr, nr;
     attn_gemm_tile(gemm, &mr, &nr);
-    size_t rows = larger(BLOCK_LEAST, smaller(BLOCK_MOST, BLOCK_SCORES / T_k));
-    return smaller((rows + nr - 1) / nr * nr, T_q);
+    size_t rows = attn_most(BLOCK_LEAST, attn_least(BLOCK_MOST, BLOCK_SCORES / T_k));
+    return attn_least(attn_round_up(rows, nr), T_q);
 }
 
 static bool plan_panels(plan *size, const attn_gemm *gemm, const attn_operator_input *in)
 {
-    size_t keys = attn_gemm_panel_bytes(gemm, in->T_k, in->head_dim), chunk = attn_gemm_panel_bytes(gemm, in->value_dim, smaller(CHUNK, in->T_k)), values;
+    size_t keys = attn_gemm_panel_bytes(gemm, in->T_k, in->head_dim), chunk = attn_gemm_panel_bytes(gemm, in->value_dim, attn_least(CHUNK, in->T_k)), values;
     if (keys == 0 || chunk == 0 || !sized(keys, 1, &size->key_bytes) || !sized(chunk, 1, &size->chunk_bytes))
         return false;
     if (!attn_mul(size->chunks, size->chunk_bytes, &values) || !attn_add(size->key_bytes, values, &size->head_bytes))
         return false;
-    size->batch = smaller(in->num_key_value_heads, larger(1, PANEL_BYTES / size->head_bytes));
+    size->batch = attn_least(in->num_key_value_heads, attn_most(1, PANEL_BYTES / size->head_bytes));
     return true;
 }
 
@@ -153,9 +143,9 @@ static bool plan_slot(plan *size, const attn_gemm *gemm, const attn_operator_inp
 {
     size_t keys = attn_gemm_scratch_bytes(gemm, size->block, in->head_dim), values = 0;
     if (size->chunks > 0)
-        values = attn_gemm_scratch_bytes(gemm, size->block, smaller(CHUNK, in->T_k));
+        values = attn_gemm_scratch_bytes(gemm, size->block, attn_least(CHUNK, in->T_k));
     size_t sum_row = size->chunks > 1 ? in->value_dim : 0;
-    if (!attn_add(in->T_k, 15, &size->row) || !sized(larger(keys, values), 1, &size->gemm_bytes))
+    if (!attn_add(in->T_k, 15, &size->row) || !sized(attn_most(keys, values), 1, &size->gemm_bytes))
         return false;
     size->row = size->row / 16 * 16;
     size_t score_row = needs_scratch_scores(in, out) ? size->row : 0;
@@ -169,7 +159,7 @@ static bool plan_make(plan *size, const attn_runtime *runtime, const attn_operat
 {
     const attn_gemm *gemm = attn_runtime_gemm(runtime);
     *size = (plan){ .block = block_rows(gemm, in->T_q, in->T_k) };
-    size->blocks = (in->T_q + size->block - 1) / size->block;
+    size->blocks = attn_ceil_div(in->T_q, size->block);
     size->chunks = out->context ? (in->T_k - 1) / CHUNK + 1 : 0;
     size_t panels, scratch;
     return plan_panels(size, gemm, in) && plan_slot(size, gemm, in, out) && attn_mul(size->batch, size->head_bytes, &panels) &&
@@ -273,7 +263,7 @@ static attention_fault multiply_keys(const block *b)
     size_t mr, nr;
     attn_gemm_tile(b->job->gemm, &mr, &nr);
     attn_range range = b->raw_scores ? (attn_range){ 0, in->T_k } : b->seen;
-    size_t from = range.lo / mr * mr, to = smaller((range.hi + mr - 1) / mr * mr, in->T_k);
+    size_t from = range.lo / mr * mr, to = attn_least(attn_round_up(range.hi, mr), in->T_k);
     if (from >= to)
         return FAULT_NONE;
     attn_status status =
@@ -291,7 +281,7 @@ static attention_fault multiply_values(const block *b)
     for (size_t r = 0; r < b->rows && !(alone && b->seen.hi > 0); r++)
         fill(b->context + r * ldy, 0, d_v, 0.0f);
     for (size_t c = b->seen.lo / CHUNK; c * CHUNK < b->seen.hi; c++) {
-        attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), d_v, smaller(CHUNK, in->T_k - c * CHUNK) };
+        attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), d_v, attn_least(CHUNK, in->T_k - c * CHUNK) };
         float *y = alone ? b->context : b->sum;
         if (attn_gemm_rows(job->gemm, y, alone ? ldy : d_v, b->x + c * CHUNK, b->row, b->rows, &values, 0, d_v, 1.0f, b->gemm_scratch) != ATTN_OK)
             return FAULT_INTERNAL;
@@ -310,7 +300,7 @@ static void choose_keys(block *b, bool keeps_weights)
     attn_range first = attn_visible_keys(&in->rules, b->first, in->T_k);
     attn_range last = attn_visible_keys(&in->rules, b->first + b->rows - 1, in->T_k);
     b->seen = first.lo < last.hi ? (attn_range){ first.lo, last.hi } : (attn_range){ 0, 0 };
-    b->set = (attn_range){ b->seen.lo / CHUNK * CHUNK, smaller((b->seen.hi + CHUNK - 1) / CHUNK * CHUNK, in->T_k) };
+    b->set = (attn_range){ b->seen.lo / CHUNK * CHUNK, attn_least(attn_round_up(b->seen.hi, CHUNK), in->T_k) };
     if (keeps_weights)
         b->set = (attn_range){ 0, in->T_k };
 }
@@ -364,7 +354,7 @@ static void block_task(void *ctx, size_t i, int slot)
         atomic_store(&job->cancelled, true);
         return;
     }
-    block b = { .job = job, .h = h, .first = first, .rows = smaller(size->block, job->in->T_q - first) };
+    block b = { .job = job, .h = h, .first = first, .rows = attn_least(size->block, job->in->T_q - first) };
     b.panels = job->panels + (h / group - job->first_group) * size->head_bytes;
     place_block(&b, job->scratch + (size_t)slot * size->slot_bytes);
     attention_fault found = compute_block(&b);
@@ -401,14 +391,14 @@ static void pack_task(void *ctx, size_t i, int slot)
     size_t first = (part - 1) * CHUNK;
     const float *v = in->value.data + (ptrdiff_t)g * in->value.head_stride + (ptrdiff_t)first * in->value.row_stride;
     float *dst = (float *)(head + job->size.key_bytes + (part - 1) * job->size.chunk_bytes);
-    attn_gemm_pack(job->gemm, dst, v, in->value_dim, smaller(CHUNK, in->T_k - first), 1, in->value.row_stride);
+    attn_gemm_pack(job->gemm, dst, v, in->value_dim, attn_least(CHUNK, in->T_k - first), 1, in->value.row_stride);
 }
 
 static void run_groups(attn_runtime *runtime, attention_job *job)
 {
     size_t G = job->in->num_key_value_heads, group = job->in->num_attention_heads / G;
     for (size_t g = 0; g < G && atomic_load(&job->fault) == UINT64_MAX && !atomic_load(&job->cancelled); g += job->size.batch) {
-        size_t n = smaller(job->size.batch, G - g);
+        size_t n = attn_least(job->size.batch, G - g);
         job->first_group = g;
         attn_parallel(runtime, n * (1 + job->size.chunks), pack_task, job);
         attn_parallel(runtime, n * group * job->size.blocks, block_task, job);

@@ -22,7 +22,8 @@ typedef struct attn_attention_out {
 
 /* Errors: ATTN_E_OVERFLOW (a score is NaN or +infinity, a context vector not finite), ATTN_E_NOMEM, ATTN_E_CANCELLED (looked at before every block).
  * ATTN_E_OVERFLOW names "scores", "raw_scores" or "context" in where. Only shapes and tensors of `in` are used, not w_o. */
-ATTN_MUST_CHECK attn_status attn_attention(attn_runtime *, const attn_operator_input *in, const attn_attention_out *, attn_arena *, attn_cancel *, attn_error *);
+ATTN_MUST_CHECK attn_status attn_attention(attn_runtime *, const attn_operator_input *in, const attn_attention_out *, attn_arena *, attn_cancel *,
+                                           attn_error *);
 /* Arena bytes it takes at most. */
 uint64_t attn_attention_bytes(const attn_runtime *, const attn_operator_input *in, const attn_attention_out *);
 

@@ -37,13 +37,7 @@ static size_t output_columns(const attn_operator_input *in)
 
 /* ---- projections -------------------------------------------------------------------------------------------------------- */
 
-typedef struct projection {
-    const float *x, *w, *b;
-    size_t T, k, n;
-    const char *where; /* what is not finite if it is not */
-} projection;
-
-static attn_status project_rows(attn_runtime *runtime, float *y, const projection *p, const attn_panels *panels, attn_arena *arena, attn_cancel *cancel,
+static attn_status project_rows(attn_runtime *runtime, float *y, const attn_projection *p, const attn_panels *panels, attn_arena *arena, attn_cancel *cancel,
                                 attn_error *err)
 {
     const attn_kernels *kernels = attn_runtime_table(runtime);
@@ -61,7 +55,7 @@ static attn_status project_rows(attn_runtime *runtime, float *y, const projectio
     return ATTN_OK;
 }
 
-static attn_status project(attn_runtime *runtime, float *y, const projection *p, attn_arena *arena, attn_cancel *cancel, attn_error *err)
+attn_status attn_project(attn_runtime *runtime, float *y, const attn_projection *p, attn_arena *arena, attn_cancel *cancel, attn_error *err)
 {
     const attn_gemm *gemm = attn_runtime_gemm(runtime);
     attn_arena_mark mark = attn_arena_save(arena);
@@ -78,29 +72,12 @@ static attn_status project(attn_runtime *runtime, float *y, const projection *p,
     return status;
 }
 
-attn_status attn_project(attn_runtime *runtime, float *y, const float *x, const float *w, const float *b, size_t T, size_t k, size_t n, attn_arena *arena,
-                         attn_error *err)
-{
-    return project(runtime, y, &(projection){ .x = x, .w = w, .b = b, .T = T, .k = k, .n = n, .where = "projection" }, arena, NULL, err);
-}
-
 /* ---- prices ------------------------------------------------------------------------------------------------------------- */
-
-/* Lengths come from outside, so sums and products stop at the end of uint64. */
-static uint64_t plus(uint64_t a, uint64_t b)
-{
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
-static uint64_t times(uint64_t a, uint64_t b)
-{
-    return b > 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b;
-}
 
 /* What count * size bytes take in an arena. */
 static uint64_t block_bytes(uint64_t count, uint64_t size)
 {
-    uint64_t bytes = plus(times(count, size), ALIGNMENT - 1);
+    uint64_t bytes = attn_plus(attn_times(count, size), ALIGNMENT - 1);
     return bytes / ALIGNMENT * ALIGNMENT;
 }
 
@@ -110,24 +87,24 @@ attn_price attn_project_price(const attn_runtime *runtime, size_t T, size_t k, s
     if (panels == 0)
         return (attn_price){ UINT64_MAX, UINT64_MAX };
     uint64_t linear = attn_linear_bytes(runtime, T < ROWS_AT_ONCE ? T : ROWS_AT_ONCE, k);
-    return (attn_price){ times(times(times(2, T), k), n), plus(block_bytes(panels, 1), linear) };
+    return (attn_price){ attn_times(attn_times(attn_times(2, T), k), n), attn_plus(block_bytes(panels, 1), linear) };
 }
 
 /* Of the pointers, the maps, the context and attn_output, for `asked` heads of which `kept` are distinct. */
 static uint64_t kept_bytes(const attn_operator_input *in, const attn_keep *keep, uint64_t asked, uint64_t kept)
 {
-    uint64_t bytes = plus(block_bytes(in->num_attention_heads, sizeof(int32_t)), block_bytes(asked, sizeof(int32_t)));
+    uint64_t bytes = attn_plus(block_bytes(in->num_attention_heads, sizeof(int32_t)), block_bytes(asked, sizeof(int32_t)));
     for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
         if (has(keep, (attn_output)o))
-            bytes = plus(bytes, block_bytes(asked, sizeof(float *)));
+            bytes = attn_plus(bytes, block_bytes(asked, sizeof(float *)));
         if (has(keep, (attn_output)o) && (ATTN_MAP_OUTPUTS & ATTN_BIT(o)))
-            bytes = plus(bytes, block_bytes(times(times(kept, in->T_q), in->T_k), sizeof(float)));
+            bytes = attn_plus(bytes, block_bytes(attn_times(attn_times(kept, in->T_q), in->T_k), sizeof(float)));
     }
     uint64_t vectors = has(keep, ATTN_ATTN_OUTPUT) ? in->num_attention_heads : kept;
     if (keep->outputs & CONTEXT_USES)
-        bytes = plus(bytes, block_bytes(times(times(vectors, in->T_q), in->value_dim), sizeof(float)));
+        bytes = attn_plus(bytes, block_bytes(attn_times(attn_times(vectors, in->T_q), in->value_dim), sizeof(float)));
     if (has(keep, ATTN_ATTN_OUTPUT) && in->w_o)
-        bytes = plus(bytes, block_bytes(times(in->T_q, in->output_dim), sizeof(float)));
+        bytes = attn_plus(bytes, block_bytes(attn_times(in->T_q, in->output_dim), sizeof(float)));
     return bytes;
 }
 
@@ -142,14 +119,14 @@ attn_price attn_operator_price(const attn_runtime *runtime, const attn_operator_
     attn_attention_out out = { .context_of_kept = !all };
     out.attentions = has(keep, ATTN_ATTENTIONS) && (!keep->heads || !all) ? &kept_somewhere : NULL;
     out.context = sums ? &kept_somewhere : NULL;
-    uint64_t working = attn_attention_bytes(runtime, in, &out), products = times(times(times(2, all ? H : kept), in->T_q), in->T_k);
-    price.flops = times(products, plus(in->head_dim, sums ? in->value_dim : 0));
+    uint64_t working = attn_attention_bytes(runtime, in, &out), products = attn_times(attn_times(attn_times(2, all ? H : kept), in->T_q), in->T_k);
+    price.flops = attn_times(products, attn_plus(in->head_dim, sums ? in->value_dim : 0));
     if (has(keep, ATTN_ATTN_OUTPUT) && in->w_o) {
         attn_price last = attn_project_price(runtime, in->T_q, in->num_attention_heads * in->value_dim, in->output_dim);
-        price.flops = plus(price.flops, last.flops);
+        price.flops = attn_plus(price.flops, last.flops);
         working = last.bytes > working ? last.bytes : working; /* one after the other in the same memory */
     }
-    price.bytes = plus(price.bytes, working);
+    price.bytes = attn_plus(price.bytes, working);
     return price;
 }
 
@@ -211,9 +188,11 @@ static attn_status compute(operator_run *run, attn_error *err)
     run->attn_output = take_floats(run->arena, 1, in->T_q, in->output_dim);
     if (!run->attn_output)
         return attn_fail_memory(err);
-    projection last = { .x = run->out.context, .w = in->w_o, .b = in->b_o, .T = in->T_q, .k = in->num_attention_heads * in->value_dim, .n = in->output_dim };
-    last.where = "attn_output";
-    return project(run->runtime, run->attn_output, &last, run->arena, run->cancel, err);
+    attn_projection last = {
+        .x = run->out.context, .w = in->w_o, .b = in->b_o, .T = in->T_q, .k = in->num_attention_heads * in->value_dim, .n = in->output_dim
+    };
+    last.where = attn_output_name(ATTN_ATTN_OUTPUT);
+    return attn_project(run->runtime, run->attn_output, &last, run->arena, run->cancel, err);
 }
 
 /* Matrix i of a view, and its shape. */
@@ -273,16 +252,31 @@ static attn_status build_view(const operator_run *run, attn_output output, attn_
     return ATTN_OK;
 }
 
-/* What came in is finite, but what was made of it before (a projection, a rotation) need not be. */
-static attn_status check_view(const operator_run *run, attn_output output, const attn_view *view, attn_error *err)
+/* Whether one of the `share` query heads that head g stands for was asked for. */
+static bool is_asked(const operator_run *run, size_t g, size_t share)
 {
+    for (size_t h = g * share; h < (g + 1) * share; h++)
+        if (run->slot[h] >= 0)
+            return true;
+    return false;
+}
+
+/* What came in is finite, but what was made of it before (a projection, a rotation) need not be. Each head is looked at once, however often it was asked for. */
+static attn_status check_heads(const operator_run *run, attn_output output, attn_error *err)
+{
+    const attn_operator_input *in = run->in;
     const attn_kernels *kernels = attn_runtime_table(run->runtime);
+    const attn_heads *x = output == ATTN_QUERY ? &in->query : output == ATTN_KEY ? &in->key : &in->value;
+    size_t heads = output == ATTN_QUERY ? in->num_attention_heads : in->num_key_value_heads, share = in->num_attention_heads / heads;
+    size_t rows = output == ATTN_QUERY ? in->T_q : in->T_k, columns = output == ATTN_VALUE ? in->value_dim : in->head_dim;
     if (output != ATTN_QUERY && output != ATTN_KEY && output != ATTN_VALUE)
         return ATTN_OK;
-    for (size_t i = 0; i < view->heads; i++)
-        for (size_t r = 0; r < view->rows; r++)
-            if (!kernels->all_finite(view->head[i] + (ptrdiff_t)r * view->row_stride, view->cols))
+    for (size_t g = 0; g < heads; g++) {
+        size_t n = is_asked(run, g, share) ? rows : 0;
+        for (size_t r = 0; r < n; r++)
+            if (!kernels->all_finite(x->data + (ptrdiff_t)g * x->head_stride + (ptrdiff_t)r * x->row_stride, columns))
                 return attn_fail(err, ATTN_E_OVERFLOW, attn_output_name(output), "a value is beyond float32");
+    }
     return ATTN_OK;
 }
 
@@ -294,7 +288,7 @@ static attn_status hand_over(const operator_run *run, const attn_sink *sink, att
             continue;
         attn_status status = build_view(run, (attn_output)o, &layer.views[o], err);
         if (status == ATTN_OK)
-            status = check_view(run, (attn_output)o, &layer.views[o], err);
+            status = check_heads(run, (attn_output)o, err);
         if (status != ATTN_OK)
             return status;
     }

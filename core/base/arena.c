@@ -12,7 +12,7 @@
 #include <sanitizer/asan_interface.h>
 enum { RED_ZONE = 64 };
 #else
-#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_POISON_MEMORY_REGION(p, n)   ((void)(p), (void)(n))
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 enum { RED_ZONE = 0 };
 #endif
@@ -32,11 +32,6 @@ struct attn_arena {
     size_t peak;
 };
 
-static size_t round_up(size_t n)
-{
-    return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-}
-
 static void chunk_free(chunk *c)
 {
     if (!c)
@@ -54,7 +49,7 @@ static chunk *chunk_new(size_t size)
     if (!c)
         return NULL;
     c->previous = NULL;
-    c->base = (unsigned char *)round_up((uintptr_t)(c + 1));
+    c->base = (unsigned char *)attn_round_up((uintptr_t)(c + 1), ALIGN);
     c->size = size;
     c->used = 0;
     ASAN_POISON_MEMORY_REGION(c->base, c->size);
@@ -96,7 +91,7 @@ void *attn_arena_take(attn_arena *a, size_t count, size_t size)
     size_t bytes;
     if (!attn_mul(count, size, &bytes) || bytes > SIZE_MAX / 2)
         return NULL;
-    bytes = round_up(bytes ? bytes : 1) + RED_ZONE;
+    bytes = attn_round_up(bytes ? bytes : 1, ALIGN) + RED_ZONE;
     if ((!a->top || bytes > a->top->size - a->top->used) && !grow(a, bytes))
         return NULL;
     unsigned char *p = a->top->base + a->top->used;

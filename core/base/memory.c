@@ -66,3 +66,13 @@ bool attn_add(size_t a, size_t b, size_t *out)
     *out = a + b;
     return true;
 }
+
+uint64_t attn_times(uint64_t a, uint64_t b)
+{
+    return b && a > UINT64_MAX / b ? UINT64_MAX : a * b;
+}
+
+uint64_t attn_plus(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { PIECE = 256, HEADS_AT_ONCE = 4096 }; /* columns reduced at a time; heads between two looks at the cancel flag */
+
 /* Which lists cut an output's rows and columns. */
 typedef struct cut {
     const int32_t *rows, *cols;
@@ -37,6 +39,7 @@ typedef struct job {
     attn_view in;
     cut cut;
     attn_reduce reduce;
+    attn_cancel *cancel;
     float *data; /* [heads, rows, cols], or [rows, cols] when reduced */
     size_t rows, cols;
 } job;
@@ -56,26 +59,42 @@ static void copy_row(const job *j, float *dst, const float *src)
             dst[c] = src[j->cut.cols[c]];
 }
 
-/* acc = acc (+ or max) src; the heads' order is the order asked, so the sum is always the same. */
-static void fold_row(const job *j, float *acc, const float *src)
+/* acc = acc (+ or max) the n numbers at src, picked by cols. */
+static void fold(attn_reduce how, double *acc, const float *src, const int32_t *cols, size_t n)
 {
-    for (size_t c = 0; c < j->cols; c++) {
-        float v = src[j->cut.cols ? (size_t)j->cut.cols[c] : c];
-        acc[c] = j->reduce == ATTN_REDUCE_MEAN ? acc[c] + v : fmaxf(acc[c], v);
-    }
+    float picked[PIECE];
+    for (size_t c = 0; cols && c < n; c++)
+        picked[c] = src[cols[c]];
+    const float *v = cols ? picked : src;
+    if (how == ATTN_REDUCE_MEAN)
+        for (size_t c = 0; c < n; c++)
+            acc[c] += (double)v[c];
+    else
+        for (size_t c = 0; c < n; c++)
+            acc[c] = (double)v[c] > acc[c] ? (double)v[c] : acc[c];
 }
 
+/* In double: a float sum of many heads loses digits, and one of large scores leaves float32 where the mean does not. The heads' order is the order
+ * asked, so the sum is always the same. */
 static void reduce_row(void *ctx, size_t r, int slot)
 {
     (void)slot;
     const job *j = ctx;
-    float *acc = j->data + r * j->cols;
-    copy_row(j, acc, source_row(j, 0, r));
-    for (size_t h = 1; h < j->in.heads; h++)
-        fold_row(j, acc, source_row(j, h, r));
-    if (j->reduce == ATTN_REDUCE_MEAN)
-        for (size_t c = 0; c < j->cols; c++)
-            acc[c] /= (float)j->in.heads;
+    bool mean = j->reduce == ATTN_REDUCE_MEAN;
+    for (size_t first = 0; first < j->cols; first += PIECE) {
+        double acc[PIECE];
+        size_t n = j->cols - first < PIECE ? j->cols - first : PIECE;
+        for (size_t c = 0; c < n; c++)
+            acc[c] = mean ? 0 : -INFINITY;
+        for (size_t h = 0; h < j->in.heads; h++) {
+            const float *row = source_row(j, h, r);
+            if (h % HEADS_AT_ONCE == 0 && attn_cancelled(j->cancel))
+                return;
+            fold(j->reduce, acc, j->cut.cols ? row : row + first, j->cut.cols ? j->cut.cols + first : NULL, n);
+        }
+        for (size_t c = 0; c < n; c++)
+            j->data[r * j->cols + first + c] = (float)(mean ? acc[c] / (double)j->in.heads : acc[c]);
+    }
 }
 
 static void gather_head(void *ctx, size_t head, int slot)
@@ -119,10 +138,11 @@ static attn_status run_job(attn_runtime *rt, job *j, attn_view *out, attn_arena 
     else
         attn_parallel(rt, j->rows, reduce_row, j);
     *out = (attn_view){ .head = head, .heads = heads, .rows = j->rows, .cols = j->cols, .row_stride = (ptrdiff_t)j->cols };
-    return ATTN_OK;
+    return attn_cancelled(j->cancel) ? attn_fail(err, ATTN_E_CANCELLED, "", "the computation was called off") : ATTN_OK;
 }
 
-attn_status attn_select_layer(attn_runtime *rt, const attn_selection *sel, const attn_layer *in, attn_layer *out, attn_arena *arena, attn_error *err)
+attn_status attn_select_layer(attn_runtime *rt, const attn_selection *sel, const attn_layer *in, attn_layer *out, attn_arena *arena, attn_cancel *cancel,
+                              attn_error *err)
 {
     attn_status st = ATTN_OK;
     *out = *in;
@@ -130,6 +150,7 @@ attn_status attn_select_layer(attn_runtime *rt, const attn_selection *sel, const
         if (!in->views[o].head)
             continue;
         job j = plan_job(sel, (attn_output)o, &in->views[o]);
+        j.cancel = cancel;
         if (!untouched(&j))
             st = run_job(rt, &j, &out->views[o], arena, err);
     }
@@ -160,7 +181,7 @@ uint64_t attn_select_bytes(const attn_selection *sel, attn_outputs outputs, size
         job j = plan_job(sel, (attn_output)o, &in);
         size_t kept = j.reduce == ATTN_REDUCE_NONE ? in.heads : 1;
         if (!untouched(&j))
-            bytes += (uint64_t)kept * j.rows * j.cols * sizeof(float) + (uint64_t)kept * sizeof(float *) + 4 * 128;
+            bytes = attn_plus(bytes, attn_plus(attn_times(attn_times(kept, j.rows), attn_times(j.cols, sizeof(float))), kept * sizeof(float *) + 4 * 128));
     }
     return bytes;
 }

@@ -5,8 +5,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "attn_maps.h"
 
-#include <string.h>
-
 typedef struct heap {
     int32_t *indices;
     float *values;
@@ -63,17 +61,6 @@ static void offer(heap *h, size_t k, int32_t index, float value)
     }
 }
 
-static void offer_keys(heap *h, size_t k, const float *row, size_t n, const int32_t *keys, size_t num_keys, uint8_t *seen)
-{
-    memset(seen, 0, n);
-    for (size_t i = 0; i < num_keys; i++) {
-        int32_t key = keys[i];
-        if (!seen[key])
-            offer(h, k, key, row[key]);
-        seen[key] = 1;
-    }
-}
-
 /* What of the row is not among the values given. */
 static float mass_left(const float *row, size_t n, const heap *h, size_t given)
 {
@@ -85,14 +72,13 @@ static float mass_left(const float *row, size_t n, const heap *h, size_t given)
     return given == n || left < 0 ? 0.0f : (float)left;
 }
 
-size_t attn_top_k(const float *row, size_t n, const int32_t *keys, size_t num_keys, size_t k, int32_t *indices, float *values, float *dropped, uint8_t *scratch)
+size_t attn_top_k(const float *row, size_t n, const int32_t *keys, size_t num_keys, size_t k, int32_t *indices, float *values, float *dropped)
 {
     heap h = { .indices = indices, .values = values };
-    if (keys)
-        offer_keys(&h, k, row, n, keys, num_keys, scratch);
-    else
-        for (size_t i = 0; i < n; i++)
-            offer(&h, k, (int32_t)i, row[i]);
+    for (size_t i = 0; i < (keys ? num_keys : n); i++) {
+        int32_t key = keys ? keys[i] : (int32_t)i;
+        offer(&h, k, key, row[key]);
+    }
     size_t given = h.n;
     while (h.n > 1) {
         swap(&h, 0, --h.n);

@@ -86,15 +86,10 @@ void attn_gemm_tile(const attn_gemm *g, size_t *mr, size_t *nr)
 
 /* ---- packing --------------------------------------------------------------------------------------------------------- */
 
-static size_t round_up(size_t n, size_t step)
-{
-    return (n + step - 1) / step * step;
-}
-
 static size_t packed_bytes(size_t rows, size_t panel, size_t k)
 {
     size_t bytes;
-    if (rows > SIZE_MAX - panel || !attn_mul(round_up(rows, panel), k, &bytes) || !attn_mul(bytes, sizeof(float), &bytes) ||
+    if (rows > SIZE_MAX - panel || !attn_mul(attn_round_up(rows, panel), k, &bytes) || !attn_mul(bytes, sizeof(float), &bytes) ||
         !attn_add(bytes, SLACK_BYTES, &bytes))
         return 0;
     return bytes;
@@ -211,8 +206,8 @@ void attn_gemm_multiply(const attn_gemm *g, const attn_product *p)
         for (size_t i = 0; i < p->m && p->j1 > p->j0; i++)
             memset(p->y + i * p->ldy + p->j0, 0, (p->j1 - p->j0) * sizeof *p->y);
     /* Blocks of equal depth, as few as the kernel's KC allows: a function of k alone. */
-    size_t blocks = (k + g->kc - 1) / g->kc;
-    size_t depth = blocks ? round_up((k + blocks - 1) / blocks, 4) : 0;
+    size_t blocks = attn_ceil_div(k, g->kc);
+    size_t depth = blocks ? attn_round_up(attn_ceil_div(k, blocks), 4) : 0;
     for (size_t l = 0; l < k; l += depth)
         for (size_t j = p->j0; j < p->j1; j += g->mr)
             run_panel(g, p, j, l, k - l < depth ? k - l : depth);

@@ -22,25 +22,15 @@ typedef struct linear {
     size_t pack_rows;                  /* a multiple of NR */
 } linear;
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t ceil_div(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static void plan(linear *t)
 {
     size_t mr, nr, m = t->whole.m;
     attn_gemm_tile(t->gemm, &mr, &nr);
-    size_t blocks = ceil_div(m, BLOCK_ROWS);
-    t->block_rows = ceil_div(ceil_div(m, blocks), nr) * nr;
-    t->num_row_blocks = ceil_div(m, t->block_rows);
+    size_t blocks = attn_ceil_div(m, BLOCK_ROWS);
+    t->block_rows = attn_ceil_div(attn_ceil_div(m, blocks), nr) * nr;
+    t->num_row_blocks = attn_ceil_div(m, t->block_rows);
     double panel_flops = 2.0 * (double)mr * (double)t->block_rows * (double)(t->whole.w.k + 1);
-    size_t panels = ceil_div(MIN_COLUMNS, mr);
+    size_t panels = attn_ceil_div(MIN_COLUMNS, mr);
     if (panel_flops * (double)panels < task_flops)
         panels = (size_t)(task_flops / panel_flops) + 1;
     t->block_columns = panels * mr;
@@ -52,7 +42,7 @@ static void pack_task(void *ctx, size_t i, int slot)
     (void)slot;
     const linear *t = ctx;
     size_t row = i * t->pack_rows, k = t->whole.w.k;
-    attn_gemm_pack_rows(t->gemm, t->packed + row * k, t->x + row * t->ldx, t->ldx, least(t->pack_rows, t->whole.m - row), k);
+    attn_gemm_pack_rows(t->gemm, t->packed + row * k, t->x + row * t->ldx, t->ldx, attn_least(t->pack_rows, t->whole.m - row), k);
 }
 
 static void multiply_task(void *ctx, size_t i, int slot)
@@ -62,8 +52,8 @@ static void multiply_task(void *ctx, size_t i, int slot)
     size_t row = i % t->num_row_blocks * t->block_rows;
     attn_product piece = t->whole;
     piece.j0 = i / t->num_row_blocks * t->block_columns;
-    piece.j1 = least(piece.j0 + t->block_columns, t->whole.w.n);
-    piece.m = least(t->block_rows, t->whole.m - row);
+    piece.j1 = attn_least(piece.j0 + t->block_columns, t->whole.w.n);
+    piece.m = attn_least(t->block_rows, t->whole.m - row);
     piece.x += row * t->whole.w.k;
     piece.y += row * t->whole.ldy;
     attn_gemm_multiply(t->gemm, &piece);
@@ -97,8 +87,8 @@ attn_status attn_linear(attn_runtime *rt, float *y, size_t ldy, const float *x, 
             attn_fail(err, ATTN_E_INTERNAL, "linear", "sizes do not agree: %zu rows of %zu, [%zu, %zu] weights, result rows of %zu", m, ldx, w->n, w->k, ldy);
     } else {
         plan(&t);
-        attn_parallel(rt, ceil_div(m, t.pack_rows), pack_task, &t);
-        attn_parallel(rt, t.num_row_blocks * ceil_div(w->n, t.block_columns), multiply_task, &t);
+        attn_parallel(rt, attn_ceil_div(m, t.pack_rows), pack_task, &t);
+        attn_parallel(rt, t.num_row_blocks * attn_ceil_div(w->n, t.block_columns), multiply_task, &t);
     }
     attn_arena_rewind(arena, mark);
     return status;

@@ -16,14 +16,14 @@ typedef struct attn_batch {
 } attn_batch;
 
 typedef struct attn_pool {
-    pthread_mutex_t lock;  /* protects all below */
-    pthread_cond_t work;   /* a batch came, a place became free, or the end */
-    pthread_cond_t done;   /* a batch's last task is done */
+    pthread_mutex_t lock; /* protects all below */
+    pthread_cond_t work;  /* a batch came, a place became free, or the end */
+    pthread_cond_t done;  /* a batch's last task is done */
     attn_batch *batches;
-    int threads;           /* that may work at a time */
-    int working;           /* entered callers and helping pool threads */
+    int threads; /* that may work at a time */
+    int working; /* entered callers and helping pool threads */
     bool closing;
-    int num_helpers;       /* threads - 1 */
+    int num_helpers; /* threads - 1 */
     pthread_t *helpers;
 } attn_pool;
 

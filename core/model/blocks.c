@@ -75,7 +75,7 @@ attn_status attn_block_add_norm(attn_run *r, const attn_norm *norm, float *x, co
     norm_task t = {
         .kernels = attn_runtime_table(r->runtime), .norm = norm, .x = x, .y = y, .eps = r->model->norm_eps, .T = r->input->T, .D = D, .rows = rows
     };
-    attn_parallel(r->runtime, (t.T + rows - 1) / rows, norm_rows, &t);
+    attn_parallel(r->runtime, attn_ceil_div(t.T, rows), norm_rows, &t);
     return t.overflow ? attn_fail(r->err, ATTN_E_OVERFLOW, "hidden_states", "a hidden state is too large for float32") : ATTN_OK;
 }
 

@@ -141,7 +141,7 @@ void attn_file_drop(const uint8_t *begin, size_t n)
 {
     /* Pages are shared with neighbours at both ends, so only those wholly inside go. The program's own constants are an unwritten mapping of a file too. */
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)begin + page - 1) / page * page, last = ((uintptr_t)begin + n) / page * page;
+    uintptr_t first = attn_round_up((uintptr_t)begin, page), last = ((uintptr_t)begin + n) / page * page;
     if (first < last)
         madvise((void *)first, last - first, MADV_DONTNEED);
 }

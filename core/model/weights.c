@@ -257,7 +257,7 @@ attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const a
     binder b = { .kernels = attn_runtime_table(rt), .gemm = attn_runtime_gemm(rt), .table = table, .checkpoint = c, .dims = dims, .err = err };
     size_t mr, nr;
     attn_gemm_tile(b.gemm, &mr, &nr);
-    b.step = b.rows = (SOME_ROWS + mr - 1) / mr * mr;
+    b.step = b.rows = attn_round_up(SOME_ROWS, mr);
     attn_status st = ATTN_OK;
     b.list = attn_calloc(table->num_rows * (num_layers + 1), sizeof *b.list);
     if (!b.list)

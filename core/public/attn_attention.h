@@ -62,7 +62,14 @@ void attn_add_sinusoids(float *x, size_t T, size_t D, ptrdiff_t row_stride);
 void attn_rotate(float *x, size_t T, size_t heads, size_t d, int64_t offset, double theta);
 
 /* y [T, n] = x [T, k] @ w [k, n] (+ b [n], or NULL), all row-major and contiguous: a projection whose weights came with the request. */
-ATTN_MUST_CHECK attn_status attn_project(attn_runtime *, float *y, const float *x, const float *w, const float *b, size_t T, size_t k, size_t n, attn_arena *, attn_error *);
+typedef struct attn_projection {
+    const float *x, *w, *b;
+    size_t T, k, n;
+    const char *where; /* what is not finite if it is not */
+} attn_projection;
+
+/* Errors: ATTN_E_OVERFLOW (p->where), ATTN_E_NOMEM, ATTN_E_CANCELLED. The arena is where it was on return. */
+ATTN_MUST_CHECK attn_status attn_project(attn_runtime *, float *y, const attn_projection *, attn_arena *, attn_cancel *, attn_error *);
 
 /* The price of the operator. Needs H, G, T_q, T_k, head_dim, value_dim, output_dim; reads no tensor. */
 attn_price attn_operator_price(const attn_runtime *, const attn_operator_input *, const attn_keep *);
@@ -72,6 +79,7 @@ attn_price attn_project_price(const attn_runtime *, size_t T, size_t k, size_t n
 /* Computes one layer (numbered 0) and hands it to the sink. The caller has checked shapes: H, G, T_q, T_k, dims >= 1, G divides H.
  * Errors: ATTN_E_OVERFLOW (where = the output that is not finite; the sink is then not called), ATTN_E_NOMEM, ATTN_E_CANCELLED, the sink's own.
  * The arena is where it was on return. */
-ATTN_MUST_CHECK attn_status attn_operator_run(attn_runtime *, const attn_operator_input *, const attn_keep *, attn_arena *, attn_cancel *, const attn_sink *, attn_error *);
+ATTN_MUST_CHECK attn_status attn_operator_run(attn_runtime *, const attn_operator_input *, const attn_keep *, attn_arena *, attn_cancel *, const attn_sink *,
+                                              attn_error *);
 
 #endif

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #if defined(__GNUC__)
-#define ATTN_MUST_CHECK __attribute__((warn_unused_result))
+#define ATTN_MUST_CHECK        __attribute__((warn_unused_result))
 #define ATTN_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define ATTN_MUST_CHECK
@@ -69,6 +69,30 @@ void attn_memory_hook(bool (*may)(void *ctx, size_t bytes), void *ctx);
 /* Checked arithmetic: false when the result does not fit, and *out is then untouched. */
 bool attn_mul(size_t a, size_t b, size_t *out);
 bool attn_add(size_t a, size_t b, size_t *out);
+/* For upper bounds made of untrusted numbers: what is beyond 64 bits stays at UINT64_MAX. */
+uint64_t attn_times(uint64_t a, uint64_t b);
+uint64_t attn_plus(uint64_t a, uint64_t b);
+
+static inline size_t attn_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t attn_most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* a / b, rounded up; n rounded up to a multiple of step. */
+static inline size_t attn_ceil_div(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static inline size_t attn_round_up(size_t n, size_t step)
+{
+    return attn_ceil_div(n, step) * step;
+}
 
 /* An arena: one request's memory. Blocks are 64-byte aligned, uninitialised, and live until a rewind below them or the reset.
  * One thread at a time. */
@@ -78,18 +102,18 @@ typedef struct attn_arena_mark {
     size_t used, total;
 } attn_arena_mark;
 
-attn_arena *attn_arena_new(void);  /* NULL: no memory */
+attn_arena *attn_arena_new(void);   /* NULL: no memory */
 void attn_arena_free(attn_arena *); /* NULL is fine */
 /* count * size bytes, or NULL (product too large, no memory). count or size 0 gives a valid pointer. */
 void *attn_arena_take(attn_arena *, size_t count, size_t size);
-void *attn_arena_zero(attn_arena *, size_t count, size_t size); /* the same, zeroed */
+void *attn_arena_zero(attn_arena *, size_t count, size_t size);   /* the same, zeroed */
 char *attn_arena_copy(attn_arena *, const char *bytes, size_t n); /* with a NUL behind it */
 attn_arena_mark attn_arena_save(const attn_arena *);
 void attn_arena_rewind(attn_arena *, attn_arena_mark); /* everything taken since the mark is gone */
 /* Forgets everything; keeps at most `keep_bytes` of memory for the next request, gives the rest back. */
 void attn_arena_reset(attn_arena *, size_t keep_bytes);
-size_t attn_arena_used(const attn_arena *);  /* bytes taken now, alignment included */
-size_t attn_arena_peak(const attn_arena *);  /* the most that was ever taken since the last reset */
+size_t attn_arena_used(const attn_arena *); /* bytes taken now, alignment included */
+size_t attn_arena_peak(const attn_arena *); /* the most that was ever taken since the last reset */
 
 /* ---- cancellation and time ------------------------------------------------------------------------------------------ */
 

@@ -79,19 +79,20 @@ typedef struct attn_selection {
 
 /* Cuts the query axis of every view that has one, the key axis of every view that has one (maps: columns; key and value: rows), then
  * reduces maps over heads (heads becomes 1). Nothing is renormalised. In scores a -INFINITY among the heads makes the mean -INFINITY.
- * Views that need no change are passed on as they are; others live in the arena. Runs on the runtime's threads. */
-ATTN_MUST_CHECK attn_status attn_select_layer(attn_runtime *, const attn_selection *, const attn_layer *in, attn_layer *out, attn_arena *, attn_error *);
+ * Views that need no change are passed on as they are; others live in the arena. Runs on the runtime's threads.
+ * Errors: ATTN_E_NOMEM, ATTN_E_CANCELLED (looked at while heads are reduced: a list of them may be long). */
+ATTN_MUST_CHECK attn_status attn_select_layer(attn_runtime *, const attn_selection *, const attn_layer *in, attn_layer *out, attn_arena *, attn_cancel *,
+                                              attn_error *);
 /* Bytes attn_select_layer takes at most, for a layer of H' kept heads and these sizes. */
 uint64_t attn_select_bytes(const attn_selection *, attn_outputs, size_t heads, size_t T_q, size_t T_k, size_t d, size_t d_v, size_t D);
 
-/* Folds `view` (one layer's) into acc [heads, rows, cols]: the first call stores, later ones add or take the maximum; after the last,
- * attn_reduce_finish divides a mean by `layers`. -INFINITY is kept as above. */
-void attn_reduce_layer(attn_reduce, float *acc, const attn_view *, bool first);
-void attn_reduce_finish(attn_reduce, float *acc, size_t n, size_t layers);
+/* Folds `view` (one layer's) into acc [heads, rows, cols]: the first call stores, later ones add or take the maximum. `share` is what part of a mean this
+ * layer is, all shares being 1 together; a maximum has none. -INFINITY is kept as above. */
+void attn_reduce_layer(attn_reduce, float *acc, const attn_view *, double share, bool first);
 
-/* The k largest of row[0..n), taken among `keys` (num_keys of them, repeats count once; NULL: all of the row): their original indices and
- * values, largest first, ties by lower index. Writes min(k, distinct candidates) of each and returns that number. *dropped is the row's whole
- * sum less the values given, summed in double, and not below 0. `scratch` is n bytes, used for repeats; NULL when keys is NULL. */
-size_t attn_top_k(const float *row, size_t n, const int32_t *keys, size_t num_keys, size_t k, int32_t *indices, float *values, float *dropped, uint8_t *scratch);
+/* The k largest of row[0..n), taken among `keys` (num_keys of them, no two alike; NULL: all of the row): their original indices and values, largest
+ * first, ties by lower index. Writes min(k, candidates) of each and returns that number. *dropped is the row's whole sum less the values given,
+ * summed in double, and not below 0. */
+size_t attn_top_k(const float *row, size_t n, const int32_t *keys, size_t num_keys, size_t k, int32_t *indices, float *values, float *dropped);
 
 #endif

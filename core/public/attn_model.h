@@ -17,9 +17,9 @@ typedef struct attn_model_info {
     size_t num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, hidden_size;
     size_t max_tokens; /* positions the model has */
     size_t vocab_size, type_vocab_size;
-    uint64_t num_parameters; /* of the tensors used */
-    uint64_t bytes;          /* held in memory: packed weights and tables */
-    attn_outputs outputs;    /* what it can give */
+    uint64_t num_parameters;           /* of the tensors used */
+    uint64_t bytes;                    /* held in memory: packed weights and tables */
+    attn_outputs outputs;              /* what it can give */
     const char *const *unused_tensors; /* names in the file that no part of the family asked for */
     size_t num_unused_tensors;
     const char *const *ignored_keys; /* keys of config.json that the family's formula does not read; those that ask for another formula are refused */
@@ -53,6 +53,7 @@ attn_price attn_model_price(const attn_model *, const attn_model_input *, const 
 /* Runs the model as far as keep needs and hands each kept layer to the sink in computed order.
  * Errors: ATTN_E_INPUT (T, an id, a segment out of range; where = "input_ids" and so on), ATTN_E_OVERFLOW, ATTN_E_NOMEM, ATTN_E_CANCELLED, the sink's own.
  * The arena is where it was on return. Bits do not depend on the number of threads. */
-ATTN_MUST_CHECK attn_status attn_model_run(const attn_model *, const attn_model_input *, const attn_keep *, attn_arena *, attn_cancel *, const attn_sink *, attn_error *);
+ATTN_MUST_CHECK attn_status attn_model_run(const attn_model *, const attn_model_input *, const attn_keep *, attn_arena *, attn_cancel *, const attn_sink *,
+                                           attn_error *);
 
 #endif

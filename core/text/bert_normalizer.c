@@ -88,13 +88,6 @@ static size_t run_end(const attn_normalizer *self, const attn_stretch *in, size_
     return i;
 }
 
-static void append(attn_buffer *out, const attn_stretch *s)
-{
-    memcpy(out->bytes + out->length, s->bytes, s->length);
-    memcpy(out->at + out->length, s->at, s->length * sizeof *s->at);
-    out->length += s->length;
-}
-
 /* The empty buffer that *s does not lie in. */
 static attn_buffer *other(attn_encoder *e, const attn_stretch *s)
 {
@@ -165,7 +158,7 @@ static attn_status bert_run(const attn_normalizer *self, attn_encoder *e, const 
             size_t end = run_end(self, in, i);
             attn_stretch run = attn_stretch_part(in, i, end);
             st = convert_run(self, e, &run);
-            append(out, &run);
+            attn_buffer_append(out, &run);
             i = end;
         }
     }

@@ -25,7 +25,7 @@ attn_status attn_decoder_open(attn_tokenizer *t, const attn_node *n)
     if (st != ATTN_OK)
         return st;
     if (!attn_text_is(type, "WordPiece"))
-        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%.*s\" is not known", (int)(type.length < 64 ? type.length : 64), type.bytes);
+        return attn_node_unknown(n, "type ", type);
     st = attn_node_string(n, "prefix", &prefix);
     if (st == ATTN_OK)
         take_prefix_off(&t->vocabulary, prefix.bytes, prefix.length);

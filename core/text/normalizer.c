@@ -48,13 +48,6 @@ static attn_status strip_accents_run(const attn_normalizer *self, attn_encoder *
 
 /* ---- Strip, Replace, Prepend ---- */
 
-static void append(attn_buffer *out, const attn_stretch *s)
-{
-    memcpy(out->bytes + out->length, s->bytes, s->length);
-    memcpy(out->at + out->length, s->at, s->length * sizeof *s->at);
-    out->length += s->length;
-}
-
 /* Text that is not in the input; all of it stems from the code point `at`. */
 static void append_text(attn_buffer *out, attn_text text, uint32_t at)
 {
@@ -93,7 +86,7 @@ static attn_status strip_run(const attn_normalizer *self, attn_encoder *e, const
             break;
     }
     attn_stretch rest = attn_stretch_part(in, start, end);
-    append(out, &rest);
+    attn_buffer_append(out, &rest);
     return attn_encoder_handled(e, in->length);
 }
 
@@ -134,7 +127,7 @@ static attn_status replace_run(const attn_normalizer *self, attn_encoder *e, con
         const char *hit = memmem(in->bytes + done, in->length - done, self->first.bytes, self->first.length);
         size_t start = hit ? (size_t)(hit - in->bytes) : in->length, end = hit ? start + self->first.length : start;
         attn_stretch before = attn_stretch_part(in, done, start);
-        append(out, &before);
+        attn_buffer_append(out, &before);
         if (hit)
             append_text(out, self->second, in->at[end - 1]);
         st = attn_encoder_handled(e, end - done);
@@ -155,7 +148,7 @@ static attn_status prepend_run(const attn_normalizer *self, attn_encoder *e, con
 {
     if (in->length > 0) {
         append_text(out, self->first, in->at[0]);
-        append(out, in);
+        attn_buffer_append(out, in);
     }
     return attn_encoder_handled(e, in->length);
 }
@@ -188,7 +181,7 @@ static attn_status open_step(attn_normalizers *steps, const attn_node *n, attn_t
 {
     const attn_normalizer_kind *kind = find_kind(type);
     if (!kind)
-        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%.*s\" is not known", (int)(type.length < 64 ? type.length : 64), type.bytes);
+        return attn_node_unknown(n, "type ", type);
     if (steps->count == STEPS_MAX)
         return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d normalizers", STEPS_MAX);
     attn_normalizer *step = &steps->items[steps->count++];

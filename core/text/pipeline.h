@@ -11,6 +11,8 @@
 #ifndef PIPELINE_H
 #define PIPELINE_H
 
+#include <string.h>
+
 #include "attn_base.h"
 #include "attn_tokenizer.h"
 #include "text/text_json.h"
@@ -41,6 +43,13 @@ static inline void attn_buffer_put(attn_buffer *b, uint32_t c, uint32_t at)
     for (size_t i = 0; i < n; i++)
         b->at[b->length + i] = at;
     b->length += n;
+}
+
+static inline void attn_buffer_append(attn_buffer *b, const attn_stretch *s)
+{
+    memcpy(b->bytes + b->length, s->bytes, s->length);
+    memcpy(b->at + b->length, s->at, s->length * sizeof *s->at);
+    b->length += s->length;
 }
 
 /* A token found in the text. `text` is set only when the piece is not the vocabulary's for this id. */

@@ -178,7 +178,7 @@ static attn_status open_kind(attn_tokenizer *t, const attn_node *n)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (attn_text_is(type, kinds[i].type))
             return kinds[i].open(t, n);
-    return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%.*s\" is not known", (int)(type.length < 64 ? type.length : 64), type.bytes);
+    return attn_node_unknown(n, "type ", type);
 }
 
 attn_status attn_post_processor_open(attn_tokenizer *t, const attn_node *n)

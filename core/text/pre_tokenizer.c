@@ -94,7 +94,7 @@ static attn_status punctuation_open(attn_splitter *self, const attn_node *n)
             self->matched = behaviours[i].matched;
             return ATTN_OK;
         }
-    return attn_node_fail(&how, ATTN_E_UNSUPPORTED, "\"%.*s\" is not known", (int)(name.length < 64 ? name.length : 64), name.bytes);
+    return attn_node_unknown(&how, "", name);
 }
 
 static const attn_splitter_kind kinds[] = {
@@ -110,7 +110,7 @@ static attn_status open_one(attn_splitters *list, const attn_node *n, attn_text 
     while (i < sizeof kinds / sizeof *kinds && !attn_text_is(type, kinds[i].type))
         i++;
     if (i == sizeof kinds / sizeof *kinds)
-        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%.*s\" is not known", (int)(type.length < 64 ? type.length : 64), type.bytes);
+        return attn_node_unknown(n, "type ", type);
     if (list->count == SPLITTERS_MAX)
         return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d pre-tokenizers", SPLITTERS_MAX);
     attn_splitter *self = &list->items[list->count++];

@@ -66,6 +66,11 @@ attn_status attn_node_fail(const attn_node *n, attn_status code, const char *fmt
     return attn_fail(n->err, code, n->name, "%s: %s", path[0] ? path : "/", text);
 }
 
+attn_status attn_node_unknown(const attn_node *n, const char *what, attn_text word)
+{
+    return attn_node_fail(n, ATTN_E_UNSUPPORTED, "%s\"%.*s\" is not known", what, (int)(word.length < 64 ? word.length : 64), word.bytes);
+}
+
 attn_status attn_node_need(const attn_node *n, json_type type)
 {
     if (n->value && json_typeof(n->value) == type)

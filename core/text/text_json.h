@@ -25,6 +25,8 @@ attn_node attn_node_item(const attn_node *array, size_t index);
 
 /* Records "PATH: message" with the file's name as `where`, returns `code`. */
 attn_status attn_node_fail(const attn_node *, attn_status code, const char *fmt, ...) ATTN_PRINTF(3, 4);
+/* ATTN_E_UNSUPPORTED, `what` "word" is not known: a component or a choice that a file may name and nobody here has heard of. */
+attn_status attn_node_unknown(const attn_node *, const char *what, attn_text word);
 
 /* The value as a type, or ATTN_E_FORMAT naming both types. */
 ATTN_MUST_CHECK attn_status attn_node_need(const attn_node *, json_type);

@@ -28,7 +28,7 @@ static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t adde
     if (st != ATTN_OK)
         return st;
     if (!t->model && named.value)
-        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%.*s\" is not known", (int)(type.length < 64 ? type.length : 64), type.bytes);
+        return attn_node_unknown(n, "type ", type);
     for (size_t i = 0; !t->model && i < sizeof other_signs / sizeof *other_signs; i++)
         if (json_object_get(n->value, other_signs[i][0]))
             return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%s\" (it has %s) is not known", other_signs[i][1], other_signs[i][0]);

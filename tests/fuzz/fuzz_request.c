@@ -69,7 +69,7 @@ static void check_item(const api_attention_request *req, const api_operator_shap
 {
     attn_operator_input in;
     attn_error err = { 0 };
-    attn_status status = api_operator_item(runtime, req, s, b, arena, &in, &err);
+    attn_status status = api_operator_item(runtime, req, s, b, &(api_worker){ .arena = arena }, &in, &err);
     if (status != ATTN_OK) {
         require(status == ATTN_E_OVERFLOW);
         return;

@@ -52,7 +52,7 @@ static attn_layer cut(attn_selection sel)
 {
     attn_layer out;
     attn_error err = { 0 };
-    ck_assert_int_eq(attn_select_layer(rt, &sel, &layer, &out, arena, &err), ATTN_OK);
+    ck_assert_int_eq(attn_select_layer(rt, &sel, &layer, &out, arena, NULL, &err), ATTN_OK);
     return out;
 }
 
@@ -101,9 +101,9 @@ START_TEST(heads_are_reduced_in_maps_alone)
     ck_assert_uint_eq(mean.views[ATTN_SCORES].heads, 1);
     for (int i = 0; i < TQ; i++)
         for (int j = 0; j < 2; j++) {
-            float sum = maps[0][i][k[j]] + maps[1][i][k[j]] + maps[2][i][k[j]];
+            double sum = (double)maps[0][i][k[j]] + (double)maps[1][i][k[j]] + (double)maps[2][i][k[j]];
             float most = fmaxf(maps[0][i][k[j]], fmaxf(maps[1][i][k[j]], maps[2][i][k[j]]));
-            ck_assert_float_eq(at(&mean.views[ATTN_SCORES], 0, i, j), sum / 3.0f);
+            ck_assert_float_eq(at(&mean.views[ATTN_SCORES], 0, i, j), (float)(sum / 3));
             ck_assert_float_eq(at(&max.views[ATTN_SCORES], 0, i, k[j]), most);
         }
     ck_assert(at(&mean.views[ATTN_SCORES], 0, 2, 1) == -INFINITY);
@@ -115,15 +115,55 @@ START_TEST(layers_fold_into_mean_and_maximum)
 {
     float acc[H * TQ * TK];
     for (int how = ATTN_REDUCE_MEAN; how <= ATTN_REDUCE_MAX; how++) {
-        attn_reduce_layer((attn_reduce)how, acc, &layer.views[ATTN_ATTENTIONS], true);
+        attn_reduce_layer((attn_reduce)how, acc, &layer.views[ATTN_ATTENTIONS], 0.25, true);
         float saved = maps[0][0][0];
         maps[0][0][0] = 9.0f;
-        attn_reduce_layer((attn_reduce)how, acc, &layer.views[ATTN_ATTENTIONS], false);
-        attn_reduce_finish((attn_reduce)how, acc, H * TQ * TK, 2);
-        ck_assert_float_eq(acc[0], how == ATTN_REDUCE_MEAN ? (saved + 9.0f) / 2 : 9.0f);
+        attn_reduce_layer((attn_reduce)how, acc, &layer.views[ATTN_ATTENTIONS], 0.75, false);
+        ck_assert_float_eq(acc[0], how == ATTN_REDUCE_MEAN ? 0.25f * saved + 6.75f : 9.0f);
         ck_assert_float_eq(acc[40], maps[40 / (TQ * TK)][40 % (TQ * TK) / TK][40 % TK]);
         maps[0][0][0] = saved;
     }
+}
+END_TEST
+
+START_TEST(a_mean_is_not_lost_to_a_sum_beyond_float32)
+{
+    float acc[H * TQ * TK];
+    for (int h = 0; h < H; h++)
+        maps[h][0][0] = -3e38f;
+    attn_layer mean = cut((attn_selection){ .reduce_heads = ATTN_REDUCE_MEAN });
+    ck_assert_float_eq(at(&mean.views[ATTN_SCORES], 0, 0, 0), -3e38f);
+    attn_reduce_layer(ATTN_REDUCE_MEAN, acc, &layer.views[ATTN_SCORES], 0.5, true);
+    attn_reduce_layer(ATTN_REDUCE_MEAN, acc, &layer.views[ATTN_SCORES], 0.5, false);
+    ck_assert_float_eq(acc[0], -3e38f);
+}
+END_TEST
+
+/* 2^25 times the same head: a float sum stops growing at 2^24. */
+START_TEST(a_head_asked_for_often_keeps_its_mean)
+{
+    enum { MANY = 1 << 25 };
+    static float one = 1.0f;
+    const float **heads = attn_malloc(MANY * sizeof *heads);
+    ck_assert_ptr_nonnull(heads);
+    for (size_t i = 0; i < MANY; i++)
+        heads[i] = &one;
+    layer = (attn_layer){ .views[ATTN_ATTENTIONS] = { heads, MANY, 1, 1, 1 } };
+    attn_layer mean = cut((attn_selection){ .reduce_heads = ATTN_REDUCE_MEAN });
+    ck_assert_float_eq(at(&mean.views[ATTN_ATTENTIONS], 0, 0, 0), 1.0f);
+    attn_cancel gone = { .reason = ATTN_CLIENT_GONE };
+    attn_error err = { 0 };
+    ck_assert_int_eq(attn_select_layer(rt, &(attn_selection){ .reduce_heads = ATTN_REDUCE_MAX }, &layer, &mean, arena, &gone, &err), ATTN_E_CANCELLED);
+    attn_free(heads);
+}
+END_TEST
+
+START_TEST(a_price_of_long_lists_does_not_wrap_around)
+{
+    const int32_t some[1] = { 0 };
+    size_t many = (size_t)1 << 25;
+    attn_selection sel = { .queries = some, .num_queries = many, .keys = some, .num_keys = many };
+    ck_assert_uint_eq(attn_select_bytes(&sel, ATTN_BIT(ATTN_SCORES), many, 1, 1, 1, 1, 1), UINT64_MAX);
 }
 END_TEST
 
@@ -132,19 +172,18 @@ START_TEST(the_largest_come_first_and_ties_by_index)
     const float row[] = { 0.1f, 0.3f, 0.0f, 0.3f, 0.2f, 0.1f };
     int32_t index[6];
     float value[6], dropped;
-    ck_assert_uint_eq(attn_top_k(row, 6, NULL, 0, 4, index, value, &dropped, NULL), 4);
+    ck_assert_uint_eq(attn_top_k(row, 6, NULL, 0, 4, index, value, &dropped), 4);
     const int32_t expected[] = { 1, 3, 4, 0 };
     for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(index[i], expected[i]);
         ck_assert_float_eq(value[i], row[expected[i]]);
     }
     ck_assert_float_eq_tol(dropped, 0.1f, 1e-7f);
-    ck_assert_uint_eq(attn_top_k(row, 6, NULL, 0, 100, index, value, &dropped, NULL), 6);
+    ck_assert_uint_eq(attn_top_k(row, 6, NULL, 0, 100, index, value, &dropped), 6);
     ck_assert_float_eq(dropped, 0.0f);
     ck_assert_int_eq(index[5], 2);
-    const int32_t some[] = { 5, 4, 4, 5, 2 };
-    uint8_t scratch[6];
-    ck_assert_uint_eq(attn_top_k(row, 6, some, 5, 9, index, value, &dropped, scratch), 3);
+    const int32_t some[] = { 5, 4, 2 };
+    ck_assert_uint_eq(attn_top_k(row, 6, some, 3, 9, index, value, &dropped), 3);
     ck_assert(index[0] == 4 && index[1] == 5 && index[2] == 2);
     ck_assert_float_eq_tol(dropped, 0.7f, 1e-6f);
 }
@@ -161,7 +200,7 @@ START_TEST(ranking_agrees_with_a_plain_search)
             bool used[40] = { false };
             for (size_t i = 0; i < n; i++)
                 row[i] = (float)((seed = seed * 1103515245u + 12345u) >> 16 & 7) / 8.0f;
-            ck_assert_uint_eq(attn_top_k(row, n, NULL, 0, k, index, value, &dropped, NULL), k);
+            ck_assert_uint_eq(attn_top_k(row, n, NULL, 0, k, index, value, &dropped), k);
             for (size_t r = 0; r < k; r++) {
                 int best = -1;
                 for (size_t i = 0; i < n; i++)
@@ -192,6 +231,9 @@ int main(void)
     tcase_add_test(t, order_and_repeats_are_as_asked);
     tcase_add_test(t, heads_are_reduced_in_maps_alone);
     tcase_add_test(t, layers_fold_into_mean_and_maximum);
+    tcase_add_test(t, a_mean_is_not_lost_to_a_sum_beyond_float32);
+    tcase_add_test(t, a_head_asked_for_often_keeps_its_mean);
+    tcase_add_test(t, a_price_of_long_lists_does_not_wrap_around);
     tcase_add_test(t, the_largest_come_first_and_ties_by_index);
     tcase_add_test(t, ranking_agrees_with_a_plain_search);
     tcase_add_test(t, outputs_have_the_contract_s_names);

@@ -214,7 +214,8 @@ START_TEST(projections_are_right_at_odd_sizes)
         size_t T = sizes[s][0], k = sizes[s][1], n = sizes[s][2];
         float *x = case_floats(&state, T * k, 1.0f), *w = case_floats(&state, k * n, 1.0f), *b = case_floats(&state, n, 1.0f), *y = malloc(T * n * sizeof *y);
         attn_arena *arena = attn_arena_new();
-        ck_assert_int_eq(attn_project(runtime, y, x, w, s % 2 ? b : NULL, T, k, n, arena, NULL), ATTN_OK);
+        attn_projection p = { .x = x, .w = w, .b = s % 2 ? b : NULL, .T = T, .k = k, .n = n };
+        ck_assert_int_eq(attn_project(runtime, y, &p, arena, NULL, NULL), ATTN_OK);
         check_product(y, x, w, s % 2 ? b : NULL, T, k, n);
         ck_assert_uint_eq(attn_project_price(runtime, T, k, n).flops, 2 * T * k * n);
         ck_assert_uint_le(attn_arena_peak(arena), attn_project_price(runtime, T, k, n).bytes + CASE_RED_ZONES);
@@ -236,9 +237,12 @@ START_TEST(a_projection_beyond_float32_is_an_overflow)
     attn_arena *arena = attn_arena_new();
     attn_error err = { 0 };
     float y[2];
-    ck_assert_int_eq(attn_project(runtime, y, x, w, NULL, 2, 1, 1, arena, &err), ATTN_E_OVERFLOW);
-    ck_assert_str_eq(err.where, "projection");
-    ck_assert_int_eq(attn_project(runtime, y, x, w, NULL, 1, 1, 2, arena, NULL), ATTN_OK);
+    attn_projection tall = { .x = x, .w = w, .T = 2, .k = 1, .n = 1, .where = "w_q" }, wide = { .x = x, .w = w, .T = 1, .k = 1, .n = 2 };
+    ck_assert_int_eq(attn_project(runtime, y, &tall, arena, NULL, &err), ATTN_E_OVERFLOW);
+    ck_assert_str_eq(err.where, "w_q");
+    ck_assert_int_eq(attn_project(runtime, y, &wide, arena, NULL, NULL), ATTN_OK);
+    attn_cancel gone = { .reason = ATTN_CLIENT_GONE };
+    ck_assert_int_eq(attn_project(runtime, y, &wide, arena, &gone, NULL), ATTN_E_CANCELLED);
     attn_arena_free(arena);
     runtime_free(runtime);
 }

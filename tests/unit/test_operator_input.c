@@ -21,7 +21,7 @@ static attn_operator_input item(size_t b)
 {
     attn_operator_input in;
     attn_error err = { 0 };
-    ck_assert_int_eq(api_operator_item(c.service.runtime, &c.req, &c.shape, b, c.arena, &in, &err), ATTN_OK);
+    ck_assert_int_eq(api_operator_item(c.service.runtime, &c.req, &c.shape, b, &(api_worker){ .arena = c.arena }, &in, &err), ATTN_OK);
     ck_assert(in.num_attention_heads == c.shape.H && in.num_key_value_heads == c.shape.G && in.T_q == c.shape.T_q && in.T_k == c.shape.T_k);
     ck_assert(in.head_dim == c.shape.head_dim && in.value_dim == c.shape.value_dim);
     return in;
@@ -31,6 +31,20 @@ static float at(const attn_heads *x, size_t h, size_t t, size_t i)
 {
     return x->data[(ptrdiff_t)h * x->head_stride + (ptrdiff_t)t * x->row_stride + (ptrdiff_t)i];
 }
+
+START_TEST(projections_and_rotations_are_given_up_when_nobody_waits)
+{
+    static const char *const bodies[] = { "{'embeddings': [[1, 2]], 'w_q': [[1, 0], [0, 1]]}", "{'embeddings': [[1, 2]], 'positional_encoding': 'rope'}" };
+    for (size_t i = 0; i < 2; i++) {
+        attn_cancel gone = { .reason = ATTN_CLIENT_GONE };
+        attn_operator_input in;
+        attn_error err = { 0 };
+        case_accepts(&c, bodies[i]);
+        api_worker worker = { .arena = c.arena, .cancel = &gone };
+        ck_assert_int_eq(api_operator_item(c.service.runtime, &c.req, &c.shape, 0, &worker, &in, &err), ATTN_E_CANCELLED);
+    }
+}
+END_TEST
 
 /* ---- shapes ------------------------------------------------------------------------------------------------------------------------- */
 
@@ -234,7 +248,7 @@ START_TEST(an_item_takes_no_more_arena_than_its_price)
         attn_arena *arena = attn_arena_new();
         attn_operator_input in;
         attn_error err = { 0 };
-        ck_assert_int_eq(api_operator_item(c.service.runtime, &c.req, &c.shape, 0, arena, &in, &err), ATTN_OK);
+        ck_assert_int_eq(api_operator_item(c.service.runtime, &c.req, &c.shape, 0, &(api_worker){ .arena = arena }, &in, &err), ATTN_OK);
         ck_assert_msg(attn_arena_peak(arena) <= price.bytes, "%s: %zu of %llu", bodies[i], attn_arena_peak(arena), (unsigned long long)price.bytes);
         ck_assert_uint_gt(price.flops, 0);
         attn_arena_free(arena);
@@ -308,6 +322,7 @@ int main(void)
     TCase *t = tcase_create("operator_input");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, shapes_follow_from_ranks_and_head_counts);
+    tcase_add_test(t, projections_and_rotations_are_given_up_when_nobody_waits);
     tcase_add_test(t, heads_on_an_axis_and_heads_side_by_side_are_found_by_strides);
     tcase_add_test(t, rules_come_from_the_request);
     tcase_add_test(t, masks_are_broadcast_from_the_right);

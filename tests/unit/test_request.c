@@ -424,6 +424,7 @@ START_TEST(no_body_takes_more_memory_than_was_said)
         { "{'embeddings': {'data': '", "\\u0041\\u0041AA", "'}}" },
         { "{'attention_mask': [", "[],", "[]]}" },
         { "{'model': '", "\\u0041", "'}" },
+        { "{'text': [''], 'text_pair': [''], 'model': '", "a", "'}" },
     };
     c.service.limits.max_batch = SIZE_MAX / 64;
     c.service.limits.max_tokens = SIZE_MAX / 64;

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -74,7 +75,7 @@ static bool open_model(srv_server *s, const char *given)
     else if (is_taken(s, name))
         srv_log_plain("attnd: --model %s: there is a model named %s already; give another name as NAME=SOURCE", given, name);
     else if (attn_model_open(&model, s->runtime, source, &error) != ATTN_OK)
-        srv_log_plain("attnd: model %s: %s%s%s", name, error.where, *error.where ? ": " : "", error.text);
+        srv_log_plain("attnd: --model %s: %s%s%s", given, error.where, *error.where ? ": " : "", error.text);
     else
         fine = true;
     if (fine) {
@@ -85,6 +86,18 @@ static bool open_model(srv_server *s, const char *given)
     }
     attn_free(name);
     return fine;
+}
+
+/* One line of names, cut where a line has enough. */
+static void log_names(const char *model, const char *event, const char *const *names, size_t count)
+{
+    char list[400] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof list; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? " " : "", names[i]);
+    srv_field fields[] = { { .name = "model", .text = model }, { .name = "count", .number = count }, { .name = "names", .text = list } };
+    if (count > 0)
+        srv_log(SRV_INFO, event, fields, sizeof fields / sizeof *fields);
 }
 
 static void log_model(const api_model *model)
@@ -101,10 +114,8 @@ static void log_model(const api_model *model)
         { .name = "bytes", .number = info->bytes },
     };
     srv_log(SRV_INFO, "model", fields, sizeof fields / sizeof *fields);
-    for (size_t i = 0; i < info->num_unused_tensors; i++) {
-        srv_field unused[] = { { .name = "model", .text = model->name }, { .name = "tensor", .text = info->unused_tensors[i] } };
-        srv_log(SRV_DEBUG, "unused_tensor", unused, 2);
-    }
+    log_names(model->name, "unused_tensors", info->unused_tensors, info->num_unused_tensors);
+    log_names(model->name, "ignored_keys", info->ignored_keys, info->num_ignored_keys);
 }
 
 static bool open_models(srv_server *s)

@@ -149,6 +149,7 @@ bench: setup-build
 	$(MAKE) all benches
 	build/release/tests/bench/bench_kernels
 	build/release/tests/bench/bench_number
+	$(or $(PEER),python3) tests/bench/bench_orjson.py build/release/tests/bench/bench_number
 	$(or $(PEER),python3) tests/bench/bench_server.py
 
 setup-build setup-check setup-lint:

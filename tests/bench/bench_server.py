@@ -5,7 +5,7 @@
 
 For every size and every setting of the peer (threads x workers): rounds of attnd, peer, attnd, peer ... by wrk with 1 and with 4 connections; reported are medians over
 rounds, their ratio, bytes of an answer, time to the first byte, peak resident memory, and the forward pass as a share of max(flops / peak, bytes / bandwidth), peak and
-bandwidth measured in this run by bench_kernels --limits.
+bandwidth measured in this run by bench_kernels --limits MEGABYTES.
 SPDX-License-Identifier: Apache-2.0
 """
 import argparse
@@ -119,21 +119,27 @@ def compare(ours, peer, tokens, rounds, seconds):
     return medians
 
 
-def forward_share(program, folder, tokens, limits):
-    """Server-Timing's compute on one thread, as a multiple of the limit."""
-    one = Service("attnd, 1 thread", [program, "--port", "9003", "--threads", "1", "--model", "minilm=" + folder], 9003, "/v1/attention", {"output": ["attentions"]})
+def ask(port, path, body=None):
+    data, headers = (body.encode(), {"Content-Type": "application/json"}) if body else (None, {})
+    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)) as answer:
+        return json.load(answer)
+
+
+def forward_shares(program, folder, sizes):
+    """Server-Timing's compute on one thread beside max(flops / peak, bytes / bandwidth); bytes are the weights a pass reads, so not the table of tokens."""
+    one = Service("attnd, 1 thread", [program, "--port", "9003", "--threads", "1", "--log-level", "warn", "--model", "minilm=" + folder], 9003, "/v1/attention", {"output": ["attentions"]})
     try:
-        estimate = urllib.request.Request("http://127.0.0.1:9003/v1/estimate", one.body(tokens).encode(), {"Content-Type": "application/json"})
-        flops = json.load(urllib.request.urlopen(estimate))["results"][0].get("flops") or json.load(urllib.request.urlopen(estimate))["flops"]
-        weights = json.load(urllib.request.urlopen("http://127.0.0.1:9003/v1/models/minilm"))["memory_bytes"]
-        times = []
-        for _ in range(40 if tokens < 64 else 15):
-            raw = raw_answer(9003, one.body(tokens))
-            times.append(float(re.findall(rb"compute;dur=([\d.]+)", raw)[-1]))
+        model = ask(9003, "/v1/models/minilm")
+        weights = model["memory_bytes"] - 4 * model["vocab_size"] * model["hidden_size"]
+        limits = machine_limits(weights >> 20)
+        print(f"one core: peak {limits['gflops']:.0f} GFLOP/s, bandwidth {limits['bandwidth']:.1f} GB/s over the {weights >> 20} MB of weights")
+        for tokens in sizes:
+            flops = ask(9003, "/v1/estimate", one.body(tokens))["flops"]
+            times = [float(re.findall(rb"compute;dur=([\d.]+)", raw_answer(9003, one.body(tokens)))[-1]) for _ in range(15 if tokens > 64 else 60)]
+            took, limit = statistics.median(times), max(flops / limits["gflops"] / 1e6, weights / limits["bandwidth"] / 1e6)
+            print(f"T={tokens}: forward pass {took:.2f} ms on one thread, limit {limit:.2f} ms: {took / limit:.2f} times", flush=True)
     finally:
         one.stop()
-    limit = max(flops / limits["gflops"] / 1e6, weights / limits["bandwidth"] / 1e6)
-    return statistics.median(times), limit
 
 
 def raw_answer(port, body):
@@ -145,8 +151,8 @@ def raw_answer(port, body):
     return b"".join(parts)
 
 
-def machine_limits():
-    out = subprocess.run([os.path.join(ROOT, "build/release/tests/bench/bench_kernels"), "--limits"], capture_output=True, text=True, check=True).stdout
+def machine_limits(megabytes):
+    out = subprocess.run([os.path.join(ROOT, "build/release/tests/bench/bench_kernels"), "--limits", str(megabytes)], capture_output=True, text=True, check=True).stdout
     return {"gflops": float(re.search(r"peak ([\d.]+) GFLOP/s", out)[1]), "bandwidth": float(re.search(r"bandwidth ([\d.]+) GB/s", out)[1])}
 
 
@@ -157,11 +163,8 @@ def main():
     ap.add_argument("--seconds", type=int, default=4)
     ap.add_argument("--tokens", type=int, nargs="*", default=[16, 128])
     a = ap.parse_args()
-    folder, limits = minilm(), machine_limits()
-    print(f"one core: peak {limits['gflops']:.0f} GFLOP/s, bandwidth {limits['bandwidth']:.1f} GB/s")
-    for tokens in a.tokens:
-        took, limit = forward_share(a.program, folder, tokens, limits)
-        print(f"T={tokens}: forward pass {took:.2f} ms on one thread, limit {limit:.2f} ms: {took / limit:.2f} times")
+    folder = minilm()
+    forward_shares(a.program, folder, a.tokens)
     ours = Service("attnd", [a.program, "--port", "9002", "--log-level", "warn", "--model", "minilm=" + folder], 9002, "/v1/attention", {"output": ["attentions"]})
     try:
         for threads, workers in ((2, 1), (1, 1), (1, 2)):

@@ -144,7 +144,7 @@ fuzz:
 	mkdir -p build/fuzz/found/$(T)
 	build/fuzz/tests/fuzz/fuzz_$(T) -max_total_time=$(or $(SECONDS),60) -artifact_prefix=build/fuzz/found/$(T)/ build/fuzz/found/$(T) tests/fuzz/corpus/$(T)
 
-## bench: attnd and the Python peer side by side; needs PEER=python of an environment that has tests/bench/requirements.txt
+## bench: attnd and the Python peer side by side; needs wrk, and PEER=python of an environment that has tests/bench/requirements.txt
 bench: setup-build
 	$(MAKE) all benches
 	build/release/tests/bench/bench_kernels

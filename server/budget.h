@@ -1,8 +1,8 @@
 /* budget.h - the memory all requests together may hold (--max-memory-bytes), kept as a number: nothing is allocated here.
  *
  * Three kinds of holders. Bodies ask and are refused (srv_budget_try): a body can be sent again. Blocks of answers are charged without asking
- * (srv_budget_charge): they exist because a computation is under way, are few, and make others wait. Computations reserve and wait for their turn
- * (srv_budget_reserve), first come first served.
+ * (srv_budget_charge): they exist because a computation is under way, pipes keep them few, and they make others wait. Computations reserve and wait for
+ * their turn (srv_budget_reserve), first come first served.
  *
  * Waiting must not end in two requests each holding what the other waits for. So when no request that holds a reservation is still moving, one is let through
  * though the sum passes the limit: the first in line of those that hold something already, and until it has given all back no other. What is used beyond the

@@ -258,9 +258,13 @@ static bool read_framing(srv_exchange *x, const srv_head *head, api_problem *pro
         x->request.content_length = strtoull(head->content_length, NULL, 10); /* libmicrohttpd has checked it */
     }
     x->has_body = head->transfer_encoding || x->request.content_length > 0;
+    if (head->malformed)
+        return api_fail(problem, API_UNKNOWN_VALUE, NULL, "a header has white space in its name or a control character in its value");
     if (head->transfer_encoding && strcasecmp(head->transfer_encoding, "chunked") != 0)
         return api_fail(problem, API_UNKNOWN_VALUE, NULL, "Transfer-Encoding is not known: send chunked, or a Content-Length");
-    if ((head->transfer_encoding && head->content_length) || head->num_content_lengths > 1)
+    if (head->transfer_encoding && !x->http11)
+        return api_fail(problem, API_UNKNOWN_VALUE, NULL, "HTTP/1.0 knows no Transfer-Encoding: send a Content-Length");
+    if (head->num_lengths > 1)
         return api_fail(problem, API_UNKNOWN_VALUE, NULL, "the length of the body is given twice: send one Content-Length, or Transfer-Encoding chunked");
     return true;
 }
@@ -480,6 +484,7 @@ void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
     atomic_store(&x->queued_ns, waited > 0 ? waited : 1);
     if (attn_cancelled(&x->cancel)) {
         bool stopping = atomic_load(&x->cancel.reason) == ATTN_SHUTDOWN;
+        srv_jobs_over(x->server->jobs, job);
         answer_code(x, stopping ? API_DRAINING : API_DEADLINE,
                     stopping ? "the server is shutting down" : "the request's time was over before a worker was free");
     } else {
@@ -489,6 +494,7 @@ void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
         atomic_store(&x->outcome, gone ? API_OK : (int)outcome);
         free_body(x);
         srv_budget_release(&x->server->budget, &x->account);
+        srv_jobs_over(x->server->jobs, job); /* before the client can know, and send the next */
         srv_pipe_finish(&x->pipe, status == ATTN_OK);
     }
     srv_exchange_drop(x);

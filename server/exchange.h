@@ -77,7 +77,8 @@ typedef struct srv_exchange {
 typedef struct srv_head {
     const char *method, *version;
     const char *accept, *content_type, *content_encoding, *content_length, *transfer_encoding, *expect, *request_id, *origin;
-    size_t num_content_lengths;
+    size_t num_lengths; /* Content-Length and Transfer-Encoding together, repeats included */
+    bool malformed;     /* a header that another server may read as another one */
 } srv_head;
 
 /* `uri` as on the request line. NULL: no memory. Held by the connection. */

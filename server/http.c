@@ -29,7 +29,6 @@ enum {
     IDLE_SECONDS = 60,          /* a connection on which nothing moves */
     WATCH_SECONDS = 15,         /* no less than this beyond --timeout, so that it is we who say 408 */
     REFUSED_SECONDS = 5,        /* likewise, for one that is beyond --max-connections */
-    HEADROOM_CONNECTIONS = 64,  /* beyond --max-connections, to be told so; at its own limit libmicrohttpd stops accepting */
     CHUNKED_BUFFER_BYTES = 256, /* libmicrohttpd reads chunks straight into the connection's memory and leaves this unused */
     SIZED_BUFFER_BYTES = 64 << 10
 };
@@ -134,12 +133,13 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-static enum MHD_Result count_lengths(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+/* libmicrohttpd takes "Content-Length :" for a header of another name, and keeps a lone carriage return in a value; others see a line end there. */
+static enum MHD_Result judge_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
 {
+    srv_head *head = ctx;
     (void)kind;
-    (void)value;
-    size_t *count = ctx;
-    *count += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    head->num_lengths += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 || strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+    head->malformed |= !*name || strpbrk(name, " \t\v\f\r") || (value && strpbrk(value, "\r\n"));
     return MHD_YES;
 }
 
@@ -157,8 +157,7 @@ static enum MHD_Result begin(srv_exchange *x, struct MHD_Connection *connection,
         .request_id = header(connection, "X-Request-Id"),
         .origin = header(connection, MHD_HTTP_HEADER_ORIGIN),
     };
-    if (head.content_length)
-        MHD_get_connection_values(connection, MHD_HEADER_KIND, count_lengths, &head.num_content_lengths);
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, judge_header, &head);
     srv_exchange_head(x, &head);
     if (!x->text)
         return MHD_NO; /* no memory */
@@ -268,12 +267,11 @@ static bool start_daemon(srv_http *http, int socket)
     if (listener < 0)
         return false;
     unsigned own = (unsigned)(options->timeout_ms / 1000) + WATCH_SECONDS, idle = own > IDLE_SECONDS ? own : IDLE_SECONDS;
-    unsigned limit = (unsigned)options->max_connections + HEADROOM_CONNECTIONS;
-    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL, handle, http,
-                                                 MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_TIMEOUT, idle,
-                                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_URI_LOG_CALLBACK, request_begins, http,
-                                                 MHD_OPTION_NOTIFY_COMPLETED, request_ends, http, MHD_OPTION_NOTIFY_CONNECTION, connection_changes, http,
-                                                 MHD_OPTION_UNESCAPE_CALLBACK, leave_as_it_is, http, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, listener,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)http->server->accepted, MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)POOL_BYTES, MHD_OPTION_URI_LOG_CALLBACK, request_begins, http, MHD_OPTION_NOTIFY_COMPLETED, request_ends, http, MHD_OPTION_NOTIFY_CONNECTION,
+        connection_changes, http, MHD_OPTION_UNESCAPE_CALLBACK, leave_as_it_is, http, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!daemon)
         return false; /* and the listener is closed */
     http->daemons[http->threads] = daemon;

@@ -36,6 +36,13 @@ static void unlink_job(srv_jobs *jobs, srv_job *job)
     jobs->waiting--;
 }
 
+/* Under the lock. */
+static void is_over(worker *w)
+{
+    w->jobs->running -= w->since_ns != 0;
+    w->since_ns = 0;
+}
+
 static void *work(void *ctx)
 {
     worker *me = ctx;
@@ -48,14 +55,14 @@ static void *work(void *ctx)
             break;
         srv_job *job = jobs->first;
         unlink_job(jobs, job);
+        job->thread = (size_t)(me - jobs->workers);
         jobs->running++;
         me->since_ns = attn_clock_ns();
         pthread_mutex_unlock(&jobs->lock);
         jobs->run(jobs->ctx, job, me->arena);
         attn_arena_reset(me->arena, ARENA_KEEP_BYTES);
         pthread_mutex_lock(&jobs->lock);
-        jobs->running--;
-        me->since_ns = 0;
+        is_over(me);
     }
     pthread_mutex_unlock(&jobs->lock);
     return NULL;
@@ -143,6 +150,13 @@ bool srv_jobs_put(srv_jobs *jobs, srv_job *job)
     }
     pthread_mutex_unlock(&jobs->lock);
     return fits;
+}
+
+void srv_jobs_over(srv_jobs *jobs, srv_job *job)
+{
+    pthread_mutex_lock(&jobs->lock);
+    is_over(&jobs->workers[job->thread]);
+    pthread_mutex_unlock(&jobs->lock);
 }
 
 bool srv_jobs_remove(srv_jobs *jobs, srv_job *job)

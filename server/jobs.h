@@ -11,6 +11,7 @@
 typedef struct srv_job {
     struct srv_job *next, *before; /* guarded by the queue's lock */
     bool queued;                   /* likewise */
+    size_t thread;                 /* that runs it */
 } srv_job;
 
 typedef struct srv_jobs srv_jobs;
@@ -24,7 +25,9 @@ srv_jobs *srv_jobs_new(size_t threads, size_t capacity, srv_jobs_run, void *ctx)
 void srv_jobs_free(srv_jobs *);
 
 bool srv_jobs_full(srv_jobs *);
-bool srv_jobs_put(srv_jobs *, srv_job *);    /* false: full */
+bool srv_jobs_put(srv_jobs *, srv_job *); /* false: full */
+/* From within its run: nothing is left of the job but to say so, and whoever comes next is not to find its thread busy. */
+void srv_jobs_over(srv_jobs *, srv_job *);
 bool srv_jobs_remove(srv_jobs *, srv_job *); /* true: it was waiting, will never run, and is the caller's again */
 
 typedef struct srv_jobs_state {

@@ -55,7 +55,7 @@ static int serve(srv_server *server, const srv_options *options)
     }
     while (sigwait(&signals, &first) != 0)
         continue;
-    srv_log_message(SRV_INFO, "drain", "%s: no new work, %s is finished within %llu ms", first == SIGTERM ? "SIGTERM" : "SIGINT", "what runs",
+    srv_log_message(SRV_INFO, "drain", "%s: no new work, what runs is finished within %llu ms", first == SIGTERM ? "SIGTERM" : "SIGINT",
                     (unsigned long long)options->drain_timeout_ms);
     srv_server_drain(server);
     if (!wait_until_idle(server, &signals, options->drain_timeout_ms)) {

@@ -13,7 +13,9 @@
 
 void srv_blocks_init(srv_blocks *b, size_t max_free, srv_budget *budget)
 {
-    *b = (srv_blocks){ .max_free = max_free, .budget = budget };
+    *b = (srv_blocks){ .max_free = max_free, .budget = budget, .plenty = SIZE_MAX };
+    if (budget)
+        b->plenty = (size_t)(budget->limit / 4 / sizeof(api_block));
     pthread_mutex_init(&b->lock, NULL);
 }
 
@@ -40,6 +42,7 @@ api_block *srv_blocks_take(srv_blocks *b)
         block = attn_malloc(sizeof *block);
     if (!block)
         return NULL;
+    atomic_fetch_add(&b->in_use, 1);
     if (b->budget)
         srv_budget_charge(b->budget, sizeof *block);
     block->next = NULL;
@@ -51,6 +54,7 @@ void srv_blocks_drop(srv_blocks *b, api_block *block)
 {
     if (!block)
         return;
+    atomic_fetch_sub(&b->in_use, 1);
     if (b->budget)
         srv_budget_refund(b->budget, sizeof *block);
     pthread_mutex_lock(&b->lock);
@@ -175,12 +179,19 @@ static void wait_for_room(srv_pipe *p)
     p->writers_wait--;
 }
 
+/* Under the lock. A writer is not told when blocks are plenty again: it is its own reader that it waits for. */
+static bool is_full(const srv_pipe *p)
+{
+    bool few = p->capacity != SIZE_MAX && atomic_load(&p->blocks->in_use) > p->blocks->plenty;
+    return p->count >= (few && p->capacity > SRV_PIPE_FEW_BLOCKS ? SRV_PIPE_FEW_BLOCKS : p->capacity);
+}
+
 attn_status srv_pipe_give(void *ctx, api_block *block)
 {
     srv_pipe *p = ctx;
     bool wake = false;
     pthread_mutex_lock(&p->lock);
-    while (p->count >= p->capacity && !must_stop(p) && !attn_cancelled(p->cancel))
+    while (is_full(p) && !must_stop(p) && !attn_cancelled(p->cancel))
         wait_for_room(p);
     bool fits = p->started && p->count < p->capacity && !must_stop(p);
     if (fits && block->used > 0) {

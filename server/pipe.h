@@ -21,6 +21,8 @@ typedef struct srv_blocks {
     api_block *free;
     size_t num_free, max_free;
     srv_budget *budget; /* charged for every block in use; NULL: nobody counts */
+    size_t plenty;      /* fixed: with more blocks than this in use, every pipe makes do with few */
+    _Atomic size_t in_use;
 } srv_blocks;
 
 void srv_blocks_init(srv_blocks *, size_t max_free, srv_budget *);
@@ -28,7 +30,10 @@ void srv_blocks_fini(srv_blocks *);
 api_block *srv_blocks_take(srv_blocks *);        /* empty; NULL: no memory */
 void srv_blocks_drop(srv_blocks *, api_block *); /* NULL is fine */
 
-enum { SRV_PIPE_BLOCKS = 32 };
+enum {
+    SRV_PIPE_BLOCKS = 32,
+    SRV_PIPE_FEW_BLOCKS = 2 /* enough to begin an answer. So answers that wait for slow clients share a part of the memory, and a little for each */
+};
 
 typedef enum srv_pipe_end { SRV_PIPE_OPEN, SRV_PIPE_COMPLETE, SRV_PIPE_BROKEN } srv_pipe_end;
 
@@ -37,7 +42,7 @@ typedef struct srv_pipe {
     pthread_cond_t room;     /* a block left, or nobody will read any more */
     srv_blocks *blocks;      /* fixed */
     attn_cancel *cancel;     /* fixed */
-    size_t capacity;         /* blocks; fixed */
+    size_t capacity;         /* blocks, or SIZE_MAX; fixed */
     void (*wake)(void *ctx); /* fixed: the reader that was told to wait may read; called without the lock */
     void *ctx;               /* fixed */
     api_head head;           /* valid when started; its strings live as long as the program */

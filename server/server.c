@@ -17,6 +17,7 @@ enum {
     HTTP_THREADS = 2,       /* they copy bytes and wait; computing is the workers' */
     FREE_BLOCKS = 64,       /* 4 MiB kept for the next answers */
     STUCK_GRACE_MS = 10000, /* past a request's deadline a worker may need this long to notice */
+    HEADROOM = 64,          /* connections beyond --max-connections that are accepted, to be told so */
     OTHER_FILES = 128       /* descriptors for everything but connections */
 };
 
@@ -202,17 +203,24 @@ void srv_server_close(srv_server *s)
 
 /* ---- start and stop ------------------------------------------------------------------------------------------------------- */
 
-static void allow_files(uint64_t connections)
+/* Every daemon may find itself with all the connections. Where descriptors do not suffice for that, fewer are accepted: a daemon that finds none left may
+ * spin. */
+static void allow_files(srv_server *s)
 {
     struct rlimit files;
-    uint64_t need = connections + OTHER_FILES;
+    uint64_t connections = s->options->max_connections, daemons = s->options->metrics_port == SRV_NO_PORT ? HTTP_THREADS : HTTP_THREADS + 1;
+    uint64_t need = daemons * (connections + HEADROOM) + OTHER_FILES;
+    s->accepted = connections + HEADROOM;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= need)
         return;
     files.rlim_cur = files.rlim_max < need ? files.rlim_max : (rlim_t)need;
-    setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur < need)
-        srv_log_message(SRV_WARN, "files", "--max-connections %" PRIu64 " needs %" PRIu64 " file descriptors, but only %" PRIu64 " are allowed", connections,
-                        need, (uint64_t)files.rlim_cur);
+    if (setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur >= need)
+        return;
+    getrlimit(RLIMIT_NOFILE, &files);
+    uint64_t others = files.rlim_cur / 2 < OTHER_FILES ? files.rlim_cur / 2 : OTHER_FILES;
+    s->accepted = (files.rlim_cur - others) / daemons;
+    srv_log_message(SRV_WARN, "files", "--max-connections %" PRIu64 " needs %" PRIu64 " file descriptors, but only %" PRIu64 " are allowed", connections, need,
+                    (uint64_t)files.rlim_cur);
 }
 
 static void log_start(const srv_server *s)
@@ -230,7 +238,7 @@ static void log_start(const srv_server *s)
 bool srv_server_start(srv_server *s)
 {
     const srv_options *o = s->options;
-    allow_files(o->max_connections);
+    allow_files(s);
     log_start(s);
     s->jobs = srv_jobs_new((size_t)attn_runtime_threads(s->runtime), (size_t)o->queue, srv_exchange_work, s);
     if (!s->jobs || !srv_watch_start(&s->watch)) {

@@ -31,6 +31,7 @@ typedef struct srv_server {
     srv_http *front, *side; /* side: the metrics port; NULL: none */
     _Atomic bool draining;
     _Atomic uint64_t connections; /* open ones of both ports */
+    uint64_t accepted;            /* connections that each of libmicrohttpd's daemons may have; at this limit it stops accepting */
     _Atomic uint64_t active;      /* exchanges that are not over */
     uint64_t started_ms;          /* Unix time */
 } srv_server;
@@ -48,7 +49,7 @@ void srv_server_cancel(srv_server *);
 void srv_server_stop(srv_server *);
 void srv_server_close(srv_server *);
 
-/* Can it do work? Then API_OK; else API_DRAINING, or API_INTERNAL when a worker has been stuck past its deadline. */
+/* Can it do work? Then API_OK; else API_DRAINING, or API_LOADING when a worker has been stuck past its deadline. */
 api_code srv_server_state(srv_server *);
 
 #endif

@@ -18,7 +18,8 @@ enum {
     IDLE_TICKS = 50,        /* a second without a request, then its ticks are long */
     CONNECTIONS_TICKS = 50, /* connections are looked at every so many ticks, or every long one */
     SILENT_LOOKS = 2,       /* for libmicrohttpd to notice by itself */
-    POLLED_AT_ONCE = 256
+    POLLED_AT_ONCE = 256,
+    TAKE_MS = 1000 /* for a client to take what is left for it, when all is over */
 };
 
 void srv_watch_add(srv_watch *w, srv_exchange *x)
@@ -121,9 +122,11 @@ static void look_at_all(srv_watch *w)
     uint64_t now = attn_clock_ns();
     for (srv_exchange *x = w->first, *next; x; x = next) {
         next = x->watched.next;
-        if (w->cancelling)
+        if (w->cancelled_ns > 0)
             cancel(x, ATTN_SHUTDOWN);
         look_at(x, now);
+        if (w->cancelled_ns > 0 && now > w->cancelled_ns + (uint64_t)TAKE_MS * 1000000 && srv_pipe_get(&x->pipe).end != SRV_PIPE_OPEN)
+            shutdown(x->fd, SHUT_RDWR);
     }
 }
 
@@ -249,7 +252,7 @@ void srv_watch_stop(srv_watch *w)
 void srv_watch_cancel_all(srv_watch *w)
 {
     pthread_mutex_lock(&w->lock);
-    w->cancelling = true;
+    w->cancelled_ns = attn_clock_ns();
     look_at_all(w);
     pthread_mutex_unlock(&w->lock);
 }

@@ -38,7 +38,8 @@ typedef struct srv_watch {
     struct srv_exchange *first;
     srv_connection *connections;
     bool asleep; /* the thread looks seldom and wants to be told of a request */
-    bool stopping, cancelling;
+    bool stopping;
+    uint64_t cancelled_ns; /* since when everything is cancelled; 0: it is not */
     pthread_t thread;
     bool running; /* main's alone */
 } srv_watch;

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import socket
 import struct
@@ -28,10 +29,11 @@ PATIENCE = 60  # seconds a test waits for what must come; generous, since saniti
 class Server:
     """A running attnd on a port it picked itself."""
 
-    def __init__(self, *options, env=None):
+    def __init__(self, *options, env=None, preexec=None):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ATTND_")}
         environment.update(env or {})
-        self.process = subprocess.Popen([PROGRAM, "--port", "0", *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+        self.process = subprocess.Popen([PROGRAM, "--port", "0", *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment,
+                                        preexec_fn=preexec)
         self.lines, self.listening = [], threading.Event()
         self.host, self.port = "127.0.0.1", None
         self.reader = threading.Thread(target=self.read_lines, daemon=True)
@@ -102,6 +104,10 @@ class Server:
             if time.monotonic() > until:
                 raise AssertionError(f"{name} is {self.metric(name)}, expected {value}")
             time.sleep(0.02)
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.process.pid}/stat") as f:
+            return sum(map(int, f.read().split()[13:15])) / os.sysconf("SC_CLK_TCK")
 
     def resident(self):
         with open(f"/proc/{self.process.pid}/statm") as f:
@@ -385,6 +391,26 @@ class Basics(Case):
                 self.assertProblem(read_response(s), 400, "unknown_value")
                 self.assertTrue(is_closed(s))
 
+    def test_a_header_that_could_hide_the_length_is_refused(self):
+        hidden = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        length = str(len(hidden)).encode()
+        for framing in (b"Content-Length : " + length, b"Content-Length\t: " + length, b"Transfer-Encoding : chunked", b"X: a\rContent-Length: " + length,
+                        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", b"Content-Length: " + length + b"\r\nX Y: z"):
+            with self.subTest(framing), self.server.connect() as s:
+                s.sendall(b"POST /v1/attention HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n" + hidden)
+                self.assertProblem(read_response(s), 400, "unknown_value")
+                self.assertTrue(is_closed(s))
+        with self.server.connect() as s:
+            s.sendall(b"POST /v1/attention HTTP/1.1\r\n Content-Length: " + length + b"\r\nHost: x\r\n\r\n" + hidden)
+            self.assertProblem(read_response(s), 400, "unknown_value")
+            self.assertTrue(is_closed(s))
+
+    def test_chunks_are_not_known_to_http_1_0(self):
+        with self.server.connect() as s:
+            s.sendall(b"POST /v1/attention HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+            self.assertProblem(read_response(s), 400, "unknown_value")
+            self.assertTrue(is_closed(s))
+
     def test_nonsense_does_no_harm(self):
         for nonsense in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 200000, b"\r\n" * 50, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20000):
             with self.server.connect() as s:
@@ -583,6 +609,26 @@ class Load(Case):
             self.assertLess(grown, (256 if is_sanitized() else 64) << 20, "maps of one layer, a pipe, and no answer")
             self.assertEqual(body.count(b"["), body.count(b"]"))
 
+    def test_answers_that_nobody_reads_leave_memory_for_others(self):
+        with Server("--threads", "2", "--queue", "1000", "--max-memory-bytes", "64MiB", "--timeout", "5s") as server, contextlib.ExitStack() as stack:
+            for _ in range(120):  # of each, the system's socket buffers take two thirds or so
+                stack.enter_context(server.connect(receive_buffer=4096)).sendall(request_bytes(large(540, 1)))
+            until = time.monotonic() + 8
+            while time.monotonic() < until:
+                self.assertLess(server.metric("attnd_memory_used_bytes"), 64 << 20)
+                time.sleep(0.1)
+            self.assertEqual(server.post(SMALL)[0], 200)
+
+    def test_one_client_at_a_time_needs_no_queue(self):
+        with Server("--threads", "1", "--queue", "0", "--log-level", "error") as server:
+            c = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
+            for _ in range(1000):
+                c.request("POST", "/v1/attention", json.dumps(SMALL))
+                r = c.getresponse()
+                r.read()
+                self.assertEqual(r.status, 200)
+            c.close()
+
     def test_health_is_quick_while_all_workers_are_busy(self):
         with Server("--threads", "2", "--queue", "8") as server, contextlib.ExitStack() as stack:
             for _ in range(6):
@@ -675,6 +721,20 @@ class Load(Case):
             self.assertEqual(server.ask("GET", "/healthz")[0], 200)
 
 
+    def test_connections_beyond_the_file_descriptors_wait_quietly(self):
+        for files in (40, 100, 200):
+            with (self.subTest(files), Server("--log-level", "error", preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))) as server,
+                  contextlib.ExitStack() as stack):
+                for _ in range(300):
+                    stack.enter_context(server.connect())
+                time.sleep(0.5)
+                before = server.cpu_seconds()
+                time.sleep(1)
+                self.assertLess(server.cpu_seconds() - before, 0.5)
+                stack.close()
+                self.assertEqual(server.post(SMALL)[0], 200)
+
+
 class Shutdown(Case):
     def test_a_signal_ends_an_idle_server_at_once(self):
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -725,6 +785,17 @@ class Shutdown(Case):
             self.assertEqual(server.process.wait(PATIENCE), 0)
             self.assertGreaterEqual(time.monotonic() - begin, 0.25)
             self.assertLess(time.monotonic() - begin, 10)
+
+    def test_a_finished_answer_that_nobody_takes_is_dropped(self):
+        with Server("--threads", "1", "--drain-timeout", "300ms") as server, server.connect(receive_buffer=4096) as s:
+            s.sendall(request_bytes(large(540, 1)))
+            time.sleep(1)  # it is begun by now,
+            server.wait_for("attnd_running_requests", 0)  # and finished
+            begin = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(PATIENCE), 0)
+            self.assertLess(time.monotonic() - begin, 4)
+        self.assertNotIn("does not end", "".join(server.lines))
 
     def test_a_body_on_its_way_is_refused(self):
         with Server() as server, server.connect() as s:

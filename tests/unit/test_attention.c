@@ -1,6 +1,6 @@
 /* test_attention.c - the fast attention against the plain one in double, and what is promised of its bits, errors and memory.
  *
- * Maps and contexts of one layer are within 1e-6 of float64 (DESIGN.md 5). Scores are sums of up to 70 products that may be 50 times larger than
+ * Maps and contexts of one layer are within 1e-6 of float64. Scores are sums of up to 70 products that may be 50 times larger than
  * their sum, so theirs is 4e-6 of max(1, |score|).
  * Bits depend on neither threads nor blocks nor on what else is kept: each of those is a test of its own, as each has its own way to break.
  * SPDX-License-Identifier: Apache-2.0 */

@@ -115,6 +115,26 @@ START_TEST(a_queue_of_none_still_feeds_idle_threads)
 }
 END_TEST
 
+START_TEST(a_job_that_is_over_makes_room_for_the_next)
+{
+    numbered all[3] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 0, run, &gate);
+    ck_assert(srv_jobs_put(jobs, &all[0].job));
+    wait_until(&gate.begun, 1);
+    ck_assert(!srv_jobs_put(jobs, &all[1].job));
+    srv_jobs_over(jobs, &all[0].job);
+    ck_assert_uint_eq(srv_jobs_get(jobs).running, 0);
+    ck_assert(srv_jobs_put(jobs, &all[1].job));
+    ck_assert(!srv_jobs_put(jobs, &all[2].job));
+    let_pass(1);
+    wait_until(&gate.begun, 2); /* the thread came back, and is not counted off twice */
+    ck_assert_uint_eq(srv_jobs_get(jobs).running, 1);
+    let_pass(1);
+    wait_until(&gate.done, 2);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
 START_TEST(a_removed_job_never_runs)
 {
     numbered all[4] = { 0 };
@@ -194,6 +214,7 @@ int main(void)
     tcase_add_test(tc, jobs_run_in_the_order_they_came);
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, a_queue_of_none_still_feeds_idle_threads);
+    tcase_add_test(tc, a_job_that_is_over_makes_room_for_the_next);
     tcase_add_test(tc, a_removed_job_never_runs);
     tcase_add_test(tc, freeing_waits_for_what_runs_and_forgets_what_waits);
     tcase_add_test(tc, many_threads_put_and_every_job_runs_once);

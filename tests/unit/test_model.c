@@ -24,7 +24,7 @@ static const struct {
 };
 enum { NUM_MODELS = sizeof models / sizeof *models };
 
-static const double tolerance = 5e-6; /* DESIGN.md, 5: through a whole model, float32 against float64 */
+static const double tolerance = 5e-6; /* through a whole model, float32 against float64 */
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
 
 /* ---- golden values -------------------------------------------------------------------------------------------------------- */

@@ -328,6 +328,34 @@ START_TEST(after_the_deadline_an_error_may_still_be_said_but_an_answer_not_conti
 }
 END_TEST
 
+/* The budget's share is for 3 blocks, and 4 are taken elsewhere. */
+START_TEST(where_blocks_are_scarce_a_pipe_holds_two)
+{
+    srv_budget small;
+    srv_blocks scarce;
+    srv_pipe narrow;
+    api_block *elsewhere[4];
+    srv_budget_init(&small, 4 * 3 * sizeof(api_block));
+    srv_blocks_init(&scarce, 0, &small);
+    cancel.deadline_ns = attn_clock_ns() + 50000000; /* nobody reads: the third would wait for ever */
+    srv_pipe_init(&narrow, &scarce, &cancel, SRV_PIPE_BLOCKS, wake, &reader);
+    for (int i = 0; i < 4; i++)
+        elsewhere[i] = srv_blocks_take(&scarce);
+    ck_assert_int_eq(srv_pipe_start(&narrow, &plain), ATTN_OK);
+    for (int i = 0; i < 3; i++) {
+        api_block *block = srv_pipe_take(&narrow);
+        block->used = 1;
+        ck_assert_int_eq(srv_pipe_give(&narrow, block), i < 2 ? ATTN_OK : ATTN_E_CANCELLED);
+    }
+    for (int i = 0; i < 4; i++)
+        srv_blocks_drop(&scarce, elsewhere[i]);
+    srv_pipe_fini(&narrow);
+    srv_blocks_fini(&scarce);
+    ck_assert_uint_eq(srv_budget_get(&small).used, 0);
+    srv_budget_fini(&small);
+}
+END_TEST
+
 START_TEST(an_unbounded_pipe_never_waits)
 {
     srv_pipe_fini(&pipe_);
@@ -378,6 +406,7 @@ int main(void)
     tcase_add_loop_test(tc, a_writer_is_freed_by_a_raised_cancel, 0, 2);
     tcase_add_test(tc, a_writer_is_freed_by_its_deadline_alone);
     tcase_add_loop_test(tc, after_the_deadline_an_error_may_still_be_said_but_an_answer_not_continued, 0, 2);
+    tcase_add_test(tc, where_blocks_are_scarce_a_pipe_holds_two);
     tcase_add_test(tc, an_unbounded_pipe_never_waits);
     tcase_add_test(tc, blocks_are_kept_for_the_next_answer_up_to_a_number);
     suite_add_tcase(suite, tc);

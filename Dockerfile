@@ -2,14 +2,14 @@
 #   podman build -t attnd .        docker build -t attnd .
 #   podman run --read-only --cap-drop ALL -p 8080:8080 attnd
 # SPDX-License-Identifier: Apache-2.0
-FROM docker.io/library/debian:bookworm-slim AS build
+FROM debian:bookworm-slim AS build
 WORKDIR /src
 COPY deploy/setup.sh deploy/setup.sh
 RUN deploy/setup.sh build
 COPY . .
 RUN make -j"$(nproc)" all && strip build/release/attnd
 
-FROM docker.io/library/debian:bookworm-slim
+FROM debian:bookworm-slim
 COPY deploy/setup.sh /tmp/setup.sh
 RUN /tmp/setup.sh runtime && rm -rf /var/lib/apt/lists/* /tmp/setup.sh
 COPY --from=build /src/build/release/attnd /usr/local/bin/attnd

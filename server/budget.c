@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "budget.h"
 
-#include <time.h>
+#include "clock.h"
 
 /* One who stands in line. */
 struct srv_waiter {
@@ -14,11 +14,7 @@ void srv_budget_init(srv_budget *b, uint64_t limit)
 {
     *b = (srv_budget){ .limit = limit };
     pthread_mutex_init(&b->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* deadlines are attn_clock_ns times */
-    pthread_cond_init(&b->freed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    srv_cond_init(&b->freed);
 }
 
 void srv_budget_fini(srv_budget *b)
@@ -82,12 +78,7 @@ void srv_budget_wake(srv_budget *b)
 /* Sleeps until something changes or the deadline passes. */
 static void wait_for_change(srv_budget *b, const attn_cancel *cancel)
 {
-    if (!cancel || cancel->deadline_ns == 0) {
-        pthread_cond_wait(&b->freed, &b->lock);
-        return;
-    }
-    struct timespec until = { (time_t)(cancel->deadline_ns / 1000000000), (long)(cancel->deadline_ns % 1000000000) };
-    pthread_cond_timedwait(&b->freed, &b->lock, &until);
+    srv_cond_wait(&b->freed, &b->lock, cancel ? cancel->deadline_ns : 0);
 }
 
 static bool fits(const srv_budget *b, uint64_t bytes)

@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 /* ---- blocks -------------------------------------------------------------------------------------------------------------- */
 
@@ -83,11 +84,7 @@ void srv_pipe_init(srv_pipe *p, srv_blocks *blocks, attn_cancel *cancel, size_t 
 {
     *p = (srv_pipe){ .blocks = blocks, .cancel = cancel, .capacity = capacity > 0 ? capacity : SIZE_MAX, .wake = wake, .ctx = ctx };
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* deadlines are attn_clock_ns times */
-    pthread_cond_init(&p->room, &attributes);
-    pthread_condattr_destroy(&attributes);
+    srv_cond_init(&p->room);
 }
 
 void srv_pipe_fini(srv_pipe *p)
@@ -169,13 +166,7 @@ static bool must_stop(srv_pipe *p)
 static void wait_for_room(srv_pipe *p)
 {
     p->writers_wait++;
-    if (p->cancel && p->cancel->deadline_ns) {
-        uint64_t at = p->cancel->deadline_ns;
-        struct timespec until = { (time_t)(at / 1000000000), (long)(at % 1000000000) };
-        pthread_cond_timedwait(&p->room, &p->lock, &until);
-    } else {
-        pthread_cond_wait(&p->room, &p->lock);
-    }
+    srv_cond_wait(&p->room, &p->lock, p->cancel ? p->cancel->deadline_ns : 0);
     p->writers_wait--;
 }
 

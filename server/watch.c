@@ -8,8 +8,8 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "clock.h"
 #include "exchange.h"
 
 enum {
@@ -182,15 +182,7 @@ static void look_at_connections(srv_watch *w)
 
 static void sleep_for(srv_watch *w, long ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&w->changed, &w->lock, &until);
+    srv_cond_wait(&w->changed, &w->lock, attn_clock_ns() + (uint64_t)ms * 1000000);
 }
 
 static void sleep_long(srv_watch *w)
@@ -226,11 +218,7 @@ bool srv_watch_start(srv_watch *w)
 {
     *w = (srv_watch){ .first = NULL };
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    srv_cond_init(&w->changed);
     w->running = pthread_create(&w->thread, NULL, watch, w) == 0;
     return w->running;
 }

@@ -15,13 +15,7 @@ typedef struct form {
 static form form_of(int decimals)
 {
     _Alignas(16) uint8_t source[16], literal[16];
-    memset(source, 0x80, 16);
-    memset(literal, '0', 16);
-    source[0] = 9;
-    literal[1] = '.';
-    for (int i = 0; i < decimals; i++)
-        source[2 + i] = (uint8_t)(i == 0 ? 8 : i - 1);
-    literal[2 + decimals] = ',';
+    attn_decimals_layout(decimals, source, literal);
     uint32_t power = attn_small_powers[decimals];
     return (form){
         .source = _mm_load_si128((const __m128i *)source),

@@ -4,7 +4,7 @@
 #include "number/number_avx512.h"
 #include "number/number_kernels.h"
 
-/* What a number of so many decimals looks like: whole part, point, digits, comma. The sources are the bytes of rest, first, whole. */
+/* attn_decimals_layout in registers, and what scales a number. */
 typedef struct form {
     __m128i source, literal;
     size_t length;
@@ -15,13 +15,7 @@ typedef struct form {
 static form form_of(int decimals)
 {
     _Alignas(16) uint8_t source[16], literal[16];
-    memset(source, 0x80, 16);
-    memset(literal, '0', 16);
-    source[0] = 9;
-    literal[1] = '.';
-    for (int i = 0; i < decimals; i++)
-        source[2 + i] = (uint8_t)(i == 0 ? 8 : i - 1);
-    literal[2 + decimals] = ',';
+    attn_decimals_layout(decimals, source, literal);
     uint32_t power = attn_small_powers[decimals];
     return (form){
         .source = _mm_load_si128((const __m128i *)source),

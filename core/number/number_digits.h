@@ -139,6 +139,19 @@ static inline attn_decimal attn_shortest(uint64_t c, const attn_scale *scale, ui
 /* 10^0 to 10^9. */
 extern const uint32_t attn_small_powers[10];
 
+/* What a number below ten of so many decimals (1 to 9) looks like: whole part, point, digits, comma. `literal` has the characters that are always there, '0' where a
+ * digit is added; `source` says which byte of {eight digits, first digit, whole part} that is, 0x80 for none. */
+static inline void attn_decimals_layout(int decimals, uint8_t source[16], uint8_t literal[16])
+{
+    memset(literal, '0', 16);
+    literal[1] = '.';
+    source[0] = 9;
+    source[1] = 0x80;
+    for (int i = 0; i < 14; i++)
+        source[2 + i] = (uint8_t)(i >= decimals ? 0x80 : i == 0 ? 8 : i - 1);
+    literal[2 + decimals] = ',';
+}
+
 /* n numbers given as float16, each with its comma. */
 size_t attn_write_halves(char *dst, const uint16_t *x, size_t n);
 

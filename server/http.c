@@ -1,10 +1,9 @@
 /* http.c - the adapter to libmicrohttpd 0.9.75, and the only file that includes it. It turns its callbacks into calls of exchange.h, and an exchange's pipe
  * into a response.
  *
- * Several daemons of one thread each share the listening socket, in place of one daemon with a thread pool: a pool divides the connection limit among its
- * threads, and aborts the process when MHD_quiesce_daemon and a busy thread take the socket out of the same epoll set at the same moment. A single
- * daemon tolerates that. For a like reason the socket is only shut down after quiescing (newcomers are refused from then on) and closed when the daemons have
- * stopped.
+ * Several daemons of one thread each share the listening socket, in place of one daemon with a thread pool, which divides the connection limit among its threads.
+ * MHD_quiesce_daemon is not used: it aborts the process when it and a busy thread take the socket out of the same epoll set at the same moment. To close the port,
+ * a socket that nobody can find takes the listening one's place under the same descriptors; the last of them gone, the system refuses newcomers.
  *
  * A suspended connection can be ended by nobody but whoever resumes it, and never by its client. That is what makes it safe for a worker to resume it.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -36,7 +35,6 @@ enum {
 struct srv_http {
     srv_server *server;
     bool side;
-    bool quiesced;
     size_t threads;
     struct MHD_Daemon *daemons[MAX_THREADS];
     int listeners[MAX_THREADS]; /* one name each for the one socket */
@@ -310,25 +308,37 @@ const char *srv_http_url(const srv_http *http)
     return http->url;
 }
 
+/* A listening socket under a name that the system makes up. */
+static int open_nobody(void)
+{
+    struct sockaddr nameless = { .sa_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && (bind(fd, &nameless, sizeof nameless.sa_family) != 0 || listen(fd, 1) != 0)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 void srv_http_quiesce(srv_http *http)
 {
-    if (!http || http->quiesced)
+    if (!http)
         return;
-    for (size_t i = 0; i < http->threads; i++)
-        MHD_quiesce_daemon(http->daemons[i]);
-    if (http->threads > 0)
+    int nobody = open_nobody();
+    if (nobody < 0) { /* no descriptor left: newcomers are refused all the same, and the threads spin until the end */
         shutdown(http->listeners[0], SHUT_RDWR);
-    http->quiesced = true;
+        return;
+    }
+    for (size_t i = 0; i < http->threads; i++)
+        dup3(nobody, http->listeners[i], O_CLOEXEC);
+    close(nobody);
 }
 
 void srv_http_stop(srv_http *http)
 {
     if (!http)
         return;
-    srv_http_quiesce(http);
     for (size_t i = 0; i < http->threads; i++)
-        MHD_stop_daemon(http->daemons[i]);
-    for (size_t i = 0; i < http->threads; i++)
-        close(http->listeners[i]);
+        MHD_stop_daemon(http->daemons[i]); /* and its listener is closed */
     attn_free(http);
 }

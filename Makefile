@@ -27,9 +27,9 @@ endif
 # POSIX and a few Linux calls (affinity, eventfd) are used on purpose; the language itself is C17.
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -pthread -fvisibility=hidden $(WARN) $(OPT.$(config)) $(CFLAGS)
 # The serial BLIS, statically: the shared libblis.so may be the OpenMP one, and threads are ours.
-LIBS := -lmicrohttpd -lcurl -ljansson -lutf8proc -l:blis-serial/libblis.a -lm -pthread
+LIBS := -lmicrohttpd -lcurl -ljansson -lutf8proc -lpng -lfreetype -lharfbuzz -lz -lzstd -l:blis-serial/libblis.a -lm -pthread
 
-CORE_SRC := $(sort $(wildcard core/*/*.c)) $(sort $(wildcard core/builtin/*.S))
+CORE_SRC := $(sort $(wildcard core/*/*.c)) $(sort $(wildcard core/*/*.S))
 API_SRC := $(sort $(wildcard api/*.c)) $(sort $(wildcard api/*.S))
 SRV_SRC := $(sort $(filter-out server/main.c,$(wildcard server/*.c)))
 TEST_SRC := $(sort $(wildcard tests/unit/test_*.c))
@@ -56,10 +56,11 @@ $(B)/attnd: $(MAIN) $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # The layers, by include path: core sees itself, api sees core's public headers, server sees api and them.
-$(CORE): INC := -Icore -Icore/public
+FONT_INC := -isystem /usr/include/freetype2 -isystem /usr/include/harfbuzz
+$(CORE): INC := -Icore -Icore/public $(FONT_INC)
 $(API): INC := -Iapi -Icore/public
 $(SRV) $(MAIN): INC := -Iserver -Iapi -Icore/public
-TEST_INC := -Itests -Itests/unit -Iserver -Iapi -Icore -Icore/public
+TEST_INC := -Itests -Itests/unit -Iserver -Iapi -Icore -Icore/public $(FONT_INC)
 
 # Kernels of one instruction set each; the table is chosen at start.
 $(B)/core/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt
@@ -84,6 +85,8 @@ $(B)/%.o: %.S Makefile
 # .incbin is not seen by -MMD.
 $(B)/core/builtin/builtin.o: $(wildcard core/builtin/*/*)
 $(B)/api/openapi.o: $(wildcard api/openapi.*)
+$(B)/api/docs.o: $(wildcard api/docs.*)
+$(B)/core/draw/font.o: $(wildcard core/draw/*.ttf)
 
 $(B)/tests/unit/%: tests/unit/%.c $(LIB) $(wildcard tests/unit/*.h) Makefile
 	mkdir -p $(@D)
@@ -148,6 +151,7 @@ fuzz:
 bench: setup-build
 	$(MAKE) all benches
 	build/release/tests/bench/bench_kernels
+	build/release/tests/bench/bench_pool
 	build/release/tests/bench/bench_number
 	$(or $(PEER),python3) tests/bench/bench_orjson.py build/release/tests/bench/bench_number
 	$(or $(PEER),python3) tests/bench/bench_server.py

@@ -9,6 +9,7 @@
 #define API_H
 
 #include "attn.h"
+#include "form.h"
 #include "problem.h"
 
 typedef struct api_limits {
@@ -30,6 +31,7 @@ typedef struct api_service {
     size_t num_models;
     api_limits limits;
     const char *version; /* "0.1.0" */
+    attn_fonts *fonts;
 } api_service;
 
 typedef struct api_request {
@@ -42,8 +44,9 @@ typedef struct api_request {
     bool has_content_length;
     uint64_t content_length;
     const char *request_id;
-    const char *body; /* complete, for api_handle; NULL when empty */
+    const char *body; /* complete, for api_handle, until reply->body_read; NULL when empty */
     size_t body_length;
+    uint64_t queued_ns;  /* waited for a worker */
     uint64_t held_bytes; /* what the body takes of the memory limit until the request ends */
 } api_request;
 
@@ -84,9 +87,10 @@ typedef struct api_head {
     int status;
     const char *content_type;
     bool has_length;
-    uint64_t length;   /* of the body */
-    const char *allow; /* 405 */
-    bool retry;        /* Retry-After: the server says how long */
+    uint64_t length;              /* of the body */
+    const char *allow;            /* 405 */
+    const char *content_encoding; /* the server's, when it compresses; static */
+    bool retry;                   /* Retry-After: the server says how long */
 } api_head;
 
 typedef enum api_stage { API_STAGE_TOKENIZE, API_STAGE_COMPUTE, API_STAGE_ENCODE, API_STAGE_COUNT } api_stage;
@@ -106,6 +110,8 @@ typedef struct api_reply {
     /* Reserves memory for this request, on top of what it has, before it is taken; waits for others to finish. ATTN_E_LIMIT when it can never be had (limits are
      * the caller's to name), ATTN_E_CANCELLED. Released by the server when the request ends. */
     attn_status (*reserve)(void *ctx, uint64_t bytes);
+    /* Nothing of the body will be looked at again: it may go before the request ends. NULL: it stays. */
+    void (*body_read)(void *ctx);
     /* Adds to the time this stage took. */
     void (*stage)(void *ctx, api_stage, uint64_t ns);
 } api_reply;

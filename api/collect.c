@@ -1,8 +1,8 @@
 /* collect.c - one result's way from the layers of a run to an encoder. See collect.h.
  *
  * A layer comes; queries and keys are cut and heads reduced (attn_select_layer); what is to be reduced over layers is added to its sum; of the rest each part
- * is written at once, if it is the first of the answer, or copied to where it belongs among the held. top_k looks at whole rows, so `keys` is then
- * kept away from the selection and given to attn_top_k.
+ * is written at once, if its form lets it, or copied to where it belongs among the held. A hidden state goes the same way, apart. top_k looks at whole rows, so
+ * `keys` is then kept away from the selection and given to attn_top_k. Pooled maps come cut already.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "collect.h"
 
@@ -28,13 +28,27 @@ static attn_selection selection_of(const api_plan *plan, const api_plan_input *i
         .keys = in->keys.list,
         .num_keys = in->keys.count,
         .reduce_heads = want_of(plan)->reduce_heads,
+        .maps_are_cut = in->keep.pool != NULL,
     };
 }
 
 /* Are attentions selected apart from the rest? top_k needs their rows whole. */
 static bool splits(const api_plan *plan, const api_plan_input *in)
 {
-    return want_of(plan)->top_k > 0 && in->keys.list && (plan->keep.outputs & ATTN_BIT(ATTN_ATTENTIONS));
+    return want_of(plan)->top_k > 0 && in->keys.list && (in->keep.outputs & ATTN_BIT(ATTN_ATTENTIONS));
+}
+
+/* Does part p wait for the end of the run? */
+static bool is_held(const api_plan *plan, size_t p, const api_part *part)
+{
+    switch (plan->encoder->order) {
+    case API_ORDER_LAYERS:
+        return !api_part_is_layered(part);
+    case API_ORDER_WHOLE:
+        return true;
+    default:
+        return p > 0 || !api_part_streams(plan, part);
+    }
 }
 
 /* Numbers of the attentions' sum over layers that top_k then ranks: whole rows. */
@@ -43,14 +57,25 @@ static uint64_t sum_size(const api_plan_input *in, const api_part *indices)
     return attn_times(attn_times(indices->matrices, indices->rows), in->T_k);
 }
 
+static bool is_states(const api_part *part)
+{
+    return part->role == API_PLAIN && part->output == ATTN_HIDDEN_STATES;
+}
+
 /* ---- the price -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t select_bytes(const api_plan *plan, const api_plan_input *in, attn_outputs outputs, bool with_keys)
 {
     attn_selection sel = selection_of(plan, in);
+    attn_outputs pooled = in->keep.pool ? outputs & ATTN_MAP_OUTPUTS : 0;
+    size_t size = in->pool.size, heads = plan->heads.count;
     if (!with_keys)
         sel.keys = NULL;
-    return attn_select_bytes(&sel, outputs, plan->heads.count, in->T_q, in->T_k, plan->head_dim, plan->value_dim, plan->hidden);
+    uint64_t bytes = attn_select_bytes(&sel, outputs & ~pooled, heads, in->T_q, in->T_k, plan->head_dim, plan->value_dim, plan->hidden);
+    if (pooled)
+        bytes =
+            attn_plus(bytes, attn_select_bytes(&sel, pooled, heads, attn_pool_bins(in->queries.count, size), attn_pool_bins(in->keys.count, size), 0, 0, 0));
+    return bytes;
 }
 
 /* One slice of indices, values and dropped, and the views of them. */
@@ -67,10 +92,10 @@ uint64_t api_collect_bytes(const api_plan *plan, size_t b)
     api_part parts[API_MAX_PARTS];
     size_t n = api_plan_parts(plan, b, parts);
     attn_outputs apart = splits(plan, in) ? ATTN_BIT(ATTN_ATTENTIONS) : 0;
-    uint64_t bytes = attn_plus(select_bytes(plan, in, plan->keep.outputs & ~apart, true), apart ? select_bytes(plan, in, apart, false) : 0);
+    uint64_t bytes = attn_plus(select_bytes(plan, in, in->keep.outputs & ~apart, true), apart ? select_bytes(plan, in, apart, false) : 0);
     for (size_t p = 0; p < n; p++) {
-        if (p > 0 || !api_part_streams(plan, &parts[p]))
-            bytes = attn_plus(bytes, api_arena_bytes(attn_times(parts[p].slices, api_part_slice(&parts[p])), sizeof(float)));
+        if (is_held(plan, p, &parts[p]))
+            bytes = attn_plus(bytes, api_arena_bytes(api_part_numbers(&parts[p]), sizeof(float)));
         if (parts[p].is_reduced && parts[p].role == API_INDICES)
             bytes = attn_plus(bytes, api_arena_bytes(sum_size(in, &parts[p]), sizeof(float)));
         if (parts[p].role == API_INDICES)
@@ -83,8 +108,8 @@ uint64_t api_collect_bytes(const api_plan *plan, size_t b)
 
 static attn_status take_part(api_collect *c, size_t p, attn_error *err)
 {
-    api_part *part = &c->parts[p];
-    if (p == 0 && c->streams)
+    const api_part *part = &c->parts[p];
+    if (!is_held(c->encode->plan, p, part))
         return ATTN_OK;
     size_t bytes = sizeof(float);
     for (size_t a = 0; a < part->ndim; a++)
@@ -105,7 +130,7 @@ attn_status api_collect_begin(api_collect *c, api_encode *encode, const api_work
     attn_status st = ATTN_OK;
     *c = (api_collect){ .encode = encode, .runtime = encode->runtime, .arena = worker->arena, .cancel = worker->cancel };
     c->num_parts = api_plan_parts(encode->plan, encode->result, c->parts);
-    c->streams = api_part_streams(encode->plan, &c->parts[0]);
+    c->streams = encode->encoder->order == API_ORDER_PARTS && !is_held(encode->plan, 0, &c->parts[0]);
     for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
         st = take_part(c, p, err);
     return st;
@@ -140,17 +165,35 @@ static void run_top_k(api_collect *c, const attn_view *view, top_job *job)
     attn_parallel(c->runtime, attn_ceil_div(job->num_rows, TOP_K_ROWS), top_rows, job);
 }
 
-/* ---- a layer ----------------------------------------------------------------------------------------------------------- */
+/* ---- a slice ------------------------------------------------------------------------------------------------------------- */
 
-/* Begins the result with its first layer, so that a run that fails before it has written nothing. */
+/* Begins the result with its first layer or state, so that a run that fails before it has written nothing. */
 static void open_result(api_collect *c)
 {
     api_encode *e = c->encode;
-    if (c->layers > 0)
+    if (c->opened)
         return;
+    c->opened = true;
     e->encoder->begin_result(e);
     if (c->streams)
         e->encoder->begin_part(e, &c->parts[0]);
+}
+
+/* Begins the line of a layer, or of state 0, where the form has lines and there is something to say in it. */
+static void open_line(api_collect *c, size_t number, bool state)
+{
+    api_encode *e = c->encode;
+    size_t layered = 0;
+    for (size_t p = 0; p < c->num_parts; p++)
+        layered += api_part_is_layered(&c->parts[p]);
+    if (e->encoder->order == API_ORDER_LAYERS && layered > 0 && !e->in_line)
+        e->encoder->begin_layer(e, number, state);
+}
+
+static void close_line(api_collect *c)
+{
+    if (c->encode->in_line)
+        c->encode->encoder->end_layer(c->encode);
 }
 
 static void copy_rows(const api_part *part, void *dst, const api_rows *rows)
@@ -166,18 +209,30 @@ static void copy_rows(const api_part *part, void *dst, const api_rows *rows)
             memcpy(to, rows->matrix[m] + (ptrdiff_t)r * rows->row_stride, part->columns * sizeof *to);
 }
 
-/* One slice of part p: written, or copied to each place where its layer was asked for. */
-static void put_slice(api_collect *c, size_t p, size_t layer, api_rows *rows)
+static void write_slice(api_encode *e, const api_part *part, const api_rows *rows)
+{
+    api_part slice = api_part_of_slice(part);
+    e->encoder->begin_part(e, &slice);
+    e->encoder->rows(e, &slice, rows);
+    e->encoder->end_part(e, &slice);
+}
+
+/* One slice of part p, of this layer or state: written, or copied to each place where it was asked for. */
+static void put_slice(api_collect *c, size_t p, size_t number, api_rows *rows)
 {
     const api_part *part = &c->parts[p];
-    const api_choice *layers = &c->encode->plan->layers;
-    if (p == 0 && c->streams) {
-        rows->first = c->layers * part->matrices * part->rows;
+    const api_choice *asked = is_states(part) ? &input_of(c)->states : &c->encode->plan->layers;
+    if (!c->held[p] && c->encode->encoder->order == API_ORDER_LAYERS) {
+        write_slice(c->encode, part, rows);
+        return;
+    }
+    if (!c->held[p]) {
+        rows->first = c->streamed++ * part->matrices * part->rows;
         c->encode->encoder->rows(c->encode, part, rows);
         return;
     }
-    for (size_t i = 0; i < layers->count; i++)
-        if ((size_t)api_choice_at(layers, i) == layer)
+    for (size_t i = 0; i < asked->count; i++)
+        if ((size_t)api_choice_at(asked, i) == number)
             copy_rows(part, (unsigned char *)c->held[p] + i * api_part_slice(part) * sizeof(float), rows);
 }
 
@@ -223,7 +278,12 @@ static void add_to_sum(api_collect *c, attn_output o, size_t layer, const attn_v
     c->has_sum[o] = true;
 }
 
-static attn_status put_view(api_collect *c, size_t p, const attn_layer *layer, attn_error *err)
+static void put_view(api_collect *c, size_t p, size_t number, const attn_view *view)
+{
+    put_slice(c, p, number, &(api_rows){ .matrix = view->head, .row_stride = view->row_stride, .matrices = view->heads });
+}
+
+static attn_status put_output(api_collect *c, size_t p, const attn_layer *layer, attn_error *err)
 {
     const api_part *part = &c->parts[p];
     const attn_view *view = &layer->views[part->output];
@@ -232,9 +292,22 @@ static attn_status put_view(api_collect *c, size_t p, const attn_layer *layer, a
     else if (part->role == API_INDICES)
         return put_top_k(c, p, layer->layer, view, err);
     else
-        put_slice(c, p, layer->layer, &(api_rows){ .matrix = view->head, .row_stride = view->row_stride, .matrices = view->heads });
+        put_view(c, p, layer->layer, view);
     return ATTN_OK;
 }
+
+/* What of part p this layer gives. */
+static attn_status put_part(api_collect *c, size_t p, const attn_layer *layer, attn_error *err)
+{
+    const api_part *part = &c->parts[p];
+    if (part->role == API_ANALYSIS)
+        put_view(c, p, layer->layer, &(attn_view){ &layer->analyses[part->analysis], 1, part->rows, part->columns, (ptrdiff_t)part->columns });
+    else if ((part->role == API_PLAIN || part->role == API_INDICES) && !is_states(part))
+        return put_output(c, p, layer, err);
+    return ATTN_OK;
+}
+
+/* ---- a layer, a state ---------------------------------------------------------------------------------------------------- */
 
 static attn_status select_views(api_collect *c, const attn_layer *in, attn_layer *out, attn_error *err)
 {
@@ -261,20 +334,43 @@ static attn_status take_layer(void *ctx, const attn_layer *in, attn_error *err)
     uint64_t begin = attn_clock_ns();
     attn_arena_mark mark = attn_arena_save(c->arena);
     attn_status st = select_views(c, in, &layer, err);
-    if (st == ATTN_OK)
+    if (st == ATTN_OK) {
         open_result(c);
+        open_line(c, in->layer, false);
+    }
     for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
-        if (c->parts[p].role == API_PLAIN || c->parts[p].role == API_INDICES)
-            st = put_view(c, p, &layer, err);
+        st = put_part(c, p, &layer, err);
+    if (!(want_of(c->encode->plan)->outputs & ATTN_BIT(ATTN_HIDDEN_STATES))) /* else its state is still to come */
+        close_line(c);
     attn_arena_rewind(c->arena, mark);
-    c->layers++;
+    c->ns += attn_clock_ns() - begin;
+    return st == ATTN_OK ? c->encode->out->status : st;
+}
+
+static attn_status take_state(void *ctx, size_t state, const attn_view *in, attn_error *err)
+{
+    api_collect *c = ctx;
+    attn_view view;
+    uint64_t begin = attn_clock_ns();
+    attn_arena_mark mark = attn_arena_save(c->arena);
+    attn_selection sel = selection_of(c->encode->plan, input_of(c));
+    attn_status st = attn_select_view(c->runtime, &sel, ATTN_HIDDEN_STATES, in, &view, c->arena, err);
+    if (st == ATTN_OK) {
+        open_result(c);
+        open_line(c, state > 0 ? state - 1 : 0, state == 0);
+        for (size_t p = 0; p < c->num_parts; p++)
+            if (is_states(&c->parts[p]))
+                put_view(c, p, state, &view);
+        close_line(c);
+    }
+    attn_arena_rewind(c->arena, mark);
     c->ns += attn_clock_ns() - begin;
     return st == ATTN_OK ? c->encode->out->status : st;
 }
 
 attn_sink api_collect_sink(api_collect *c)
 {
-    return (attn_sink){ .ctx = c, .layer = take_layer };
+    return (attn_sink){ .ctx = c, .layer = take_layer, .state = take_state };
 }
 
 /* ---- after the run ----------------------------------------------------------------------------------------------------- */
@@ -312,6 +408,27 @@ static void write_held(api_collect *c, size_t p)
     e->encoder->end_part(e, &part);
 }
 
+static bool holds_any(const api_collect *c)
+{
+    for (size_t p = 0; p < c->num_parts; p++)
+        if (c->held[p])
+            return true;
+    return false;
+}
+
+static void write_all_held(api_collect *c)
+{
+    api_encode *e = c->encode;
+    bool in_rest = e->encoder->order == API_ORDER_LAYERS && holds_any(c);
+    if (in_rest)
+        e->encoder->begin_rest(e);
+    for (size_t p = 0; p < c->num_parts; p++)
+        if (c->held[p])
+            write_held(c, p);
+    if (in_rest)
+        e->encoder->end_rest(e);
+}
+
 attn_status api_collect_end(api_collect *c, attn_error *err)
 {
     api_encode *e = c->encode;
@@ -320,12 +437,12 @@ attn_status api_collect_end(api_collect *c, attn_error *err)
     for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
         if (c->parts[p].is_reduced && c->parts[p].role == API_INDICES)
             st = rank_sum(c, p, err);
-    if (st == ATTN_OK && c->streams)
-        e->encoder->end_part(e, &c->parts[0]);
-    for (size_t p = c->streams ? 1 : 0; p < c->num_parts && st == ATTN_OK; p++)
-        write_held(c, p);
-    if (st == ATTN_OK)
+    if (st == ATTN_OK) {
+        if (c->streams)
+            e->encoder->end_part(e, &c->parts[0]);
+        write_all_held(c);
         e->encoder->end_result(e);
+    }
     c->ns += attn_clock_ns() - begin;
     return st == ATTN_OK ? e->out->status : st;
 }

@@ -1,7 +1,8 @@
 /* collect.h - the sink between a run and an encoder: selects, reduces, streams what may stream, holds the rest.
  *
- * Only the first part of a result can be written while layers are computed, and only when they come in the order asked; every other part is held as float32
- * (indices as int32) until its turn. What is held is taken from the arena before the run begins, and priced by api_collect_bytes.
+ * What can be written while layers are computed depends on the form. In JSON and arrays it is the first part of a result, and only when layers come in the order
+ * asked; in ndjson all that is not reduced over layers; in pictures nothing. Every other part is held as float32 (indices as int32) until its turn. What is
+ * held is taken from the arena before the run begins, and priced by api_collect_bytes.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef API_COLLECT_H
 #define API_COLLECT_H
@@ -16,11 +17,12 @@ typedef struct api_collect {
     api_part parts[API_MAX_PARTS];
     size_t num_parts;
     bool streams;                   /* parts[0] is written as its slices come */
-    void *held[API_MAX_PARTS];      /* the others: whole tensors */
+    size_t streamed;                /* slices of it so far */
+    bool opened;                    /* the encoder has begun the result */
+    void *held[API_MAX_PARTS];      /* whole tensors; NULL: written as their slices come */
     float *sums[ATTN_OUTPUT_COUNT]; /* reductions over layers, so far */
     bool has_sum[ATTN_OUTPUT_COUNT];
-    size_t layers; /* seen */
-    uint64_t ns;   /* spent here */
+    uint64_t ns; /* spent here */
 } api_collect;
 
 /* Makes ready for encode->result: takes what it will hold from the worker's arena. */

@@ -1,4 +1,4 @@
-/* encode_json.c - the answer of POST /v1/attention as one JSON document.
+/* encode_json.c - the answer of POST /v1/attention as one JSON document, and what other forms share with it: models, tokens, echoes, heads of tensors.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "encode_json.h"
 
@@ -90,6 +90,74 @@ static void write_ids(api_out *out, const attn_tokenizer *tokenizer, const int32
     api_out_char(out, ']');
 }
 
+/* ---- what a result says of its request ---------------------------------------------------------------------------------- */
+
+static size_t digits(uint64_t n)
+{
+    size_t count = 1;
+    for (; n >= 10; n /= 10)
+        count++;
+    return count;
+}
+
+/* `count` integers of any origin; lists may be long, so that they are not formatted to be counted. */
+static void write_list(api_out *out, size_t count, size_t (*at)(const void *ctx, size_t i), const void *ctx)
+{
+    api_out_char(out, '[');
+    if (!out->reply) {
+        uint64_t bytes = count > 0 ? count - 1 : 0;
+        for (size_t i = 0; i < count; i++)
+            bytes += digits(at(ctx, i));
+        out->written = attn_plus(out->written, bytes);
+    }
+    for (size_t i = 0; out->reply && i < count; i++) {
+        if (i > 0)
+            api_out_char(out, ',');
+        api_out_uint(out, at(ctx, i));
+    }
+    api_out_char(out, ']');
+}
+
+static size_t chosen(const void *choice, size_t i)
+{
+    return (size_t)api_choice_at(choice, i);
+}
+
+static void write_choice(api_out *out, const char *name, const api_choice *choice, bool first)
+{
+    member(out, name, first);
+    write_list(out, choice->count, chosen, choice);
+}
+
+typedef struct bins {
+    size_t length, count;
+} bins;
+
+static size_t edge(const void *ctx, size_t b)
+{
+    const bins *of = ctx;
+    return attn_pool_edge(of->length, of->count, b);
+}
+
+static void write_edges(api_out *out, const char *name, size_t length, size_t size)
+{
+    bins of = { length, attn_pool_bins(length, size) };
+    member(out, name, false);
+    write_list(out, of.count + 1, edge, &of);
+}
+
+static void write_pool(api_out *out, const api_plan_input *in)
+{
+    member(out, "pool", false);
+    api_out_char(out, '{');
+    number_member(out, "size", in->pool.size, true);
+    member(out, "mode", false);
+    api_json_text(out, in->pool.mode == ATTN_REDUCE_MAX ? "max" : "mean");
+    write_edges(out, "query_edges", in->queries.count, in->pool.size);
+    write_edges(out, "key_edges", in->keys.count, in->pool.size);
+    api_out_char(out, '}');
+}
+
 static void write_tokens(api_out *out, const api_plan *plan, const api_plan_input *in)
 {
     if (plan->request->kind != API_INPUT_TEXT && plan->request->kind != API_INPUT_IDS)
@@ -104,23 +172,74 @@ static void write_tokens(api_out *out, const api_plan *plan, const api_plan_inpu
     api_out_char(out, ',');
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------------- */
-
-static void write_choice(api_out *out, const char *name, const api_choice *choice)
+void api_json_echo(api_out *out, const api_plan *plan, size_t b)
 {
-    member(out, name, true);
-    api_out_char(out, '[');
-    if (!out->reply) { /* counting: lists may be long, and ten digits bound them */
-        out->written = attn_plus(out->written, attn_times(choice->count, 11));
-    } else {
-        for (size_t i = 0; i < choice->count; i++) {
-            if (i > 0)
-                api_out_char(out, ',');
-            api_out_uint(out, (uint64_t)api_choice_at(choice, i));
-        }
+    const api_plan_input *in = &plan->inputs[b];
+    write_tokens(out, plan, in);
+    write_choice(out, "layers", &plan->layers, true);
+    write_choice(out, "heads", &plan->heads, false);
+    if (in->queries.asked)
+        write_choice(out, "queries", &in->queries, false);
+    if (in->keys.asked)
+        write_choice(out, "keys", &in->keys, false);
+    if (plan->request->want.outputs & ATTN_BIT(ATTN_HIDDEN_STATES))
+        write_choice(out, "states", &in->states, false);
+    if (in->pool.size > 0)
+        write_pool(out, in);
+}
+
+/* ---- tensors ------------------------------------------------------------------------------------------------------------- */
+
+static const char *dtype_name(const api_plan *plan, const api_part *part)
+{
+    static const char *const names[] = { [API_FLOAT32] = "float32", [API_FLOAT16] = "float16", [API_UINT8] = "uint8" };
+    return part->role == API_INDICES ? "int32" : names[plan->request->want.dtype];
+}
+
+void api_json_shape(api_out *out, const api_part *part)
+{
+    for (size_t a = 0; a < part->ndim; a++) {
+        api_out_char(out, a > 0 ? ',' : '[');
+        api_out_uint(out, part->dims[a]);
     }
     api_out_char(out, ']');
 }
+
+void api_json_axes(api_out *out, const api_part *part)
+{
+    for (size_t a = 0; a < part->ndim; a++) {
+        api_out_char(out, a > 0 ? ',' : '[');
+        api_json_text(out, part->axes[a]);
+    }
+    api_out_char(out, ']');
+}
+
+void api_json_begin_part(api_encode *e, const api_part *part)
+{
+    if (part->opens) {
+        member(e->out, part->group, false);
+        api_out_char(e->out, '{');
+    }
+    member(e->out, part->name, part->opens);
+    api_out_string(e->out, "{\"shape\":");
+    api_json_shape(e->out, part);
+    api_out_string(e->out, ",\"axes\":");
+    api_json_axes(e->out, part);
+    api_out_string(e->out, ",\"dtype\":");
+    api_json_text(e->out, dtype_name(e->plan, part));
+    api_out_string(e->out, ",\"data\":");
+    if (e->plan->request->want.encoding == API_ENCODING_BASE64)
+        api_out_char(e->out, '"');
+}
+
+void api_json_end_part(api_encode *e, const api_part *part)
+{
+    if (e->plan->request->want.encoding == API_ENCODING_BASE64)
+        api_out_char(e->out, '"');
+    api_out_string(e->out, part->closes ? "}}" : "}");
+}
+
+/* ---- the document -------------------------------------------------------------------------------------------------------- */
 
 static void begin(api_encode *e)
 {
@@ -131,67 +250,8 @@ static void begin(api_encode *e)
 
 static void begin_result(api_encode *e)
 {
-    const api_plan_input *in = &e->plan->inputs[e->result];
     api_out_string(e->out, e->result > 0 ? ",{" : "{");
-    write_tokens(e->out, e->plan, in);
-    write_choice(e->out, "layers", &e->plan->layers);
-    api_out_char(e->out, ',');
-    write_choice(e->out, "heads", &e->plan->heads);
-    if (in->queries.asked) {
-        api_out_char(e->out, ',');
-        write_choice(e->out, "queries", &in->queries);
-    }
-    if (in->keys.asked) {
-        api_out_char(e->out, ',');
-        write_choice(e->out, "keys", &in->keys);
-    }
-}
-
-static const char *dtype_name(const api_plan *plan, const api_part *part)
-{
-    static const char *const names[] = { [API_FLOAT32] = "float32", [API_FLOAT16] = "float16", [API_UINT8] = "uint8" };
-    return part->role == API_INDICES ? "int32" : names[plan->request->want.dtype];
-}
-
-/* `"attentions":{`, or, for the parts of top_k, `"attentions":{"indices":{` and `,"values":{`. */
-static void open_part(api_encode *e, const api_part *part)
-{
-    static const char *const names[] = { [API_INDICES] = "indices", [API_VALUES] = "values", [API_DROPPED] = "dropped" };
-    if (part->role == API_PLAIN || part->role == API_INDICES) {
-        member(e->out, attn_output_name(part->output), false);
-        api_out_char(e->out, '{');
-    }
-    if (part->role != API_PLAIN) {
-        member(e->out, names[part->role], part->role == API_INDICES);
-        api_out_char(e->out, '{');
-    }
-}
-
-static void begin_part(api_encode *e, const api_part *part)
-{
-    open_part(e, part);
-    member(e->out, "shape", true);
-    for (size_t a = 0; a < part->ndim; a++) {
-        api_out_char(e->out, a > 0 ? ',' : '[');
-        api_out_uint(e->out, part->dims[a]);
-    }
-    api_out_string(e->out, "],\"axes\":");
-    for (size_t a = 0; a < part->ndim; a++) {
-        api_out_char(e->out, a > 0 ? ',' : '[');
-        api_json_text(e->out, part->axes[a]);
-    }
-    api_out_string(e->out, "],\"dtype\":");
-    api_json_text(e->out, dtype_name(e->plan, part));
-    member(e->out, "data", false);
-    if (e->plan->request->want.encoding == API_ENCODING_BASE64)
-        api_out_char(e->out, '"');
-}
-
-static void end_part(api_encode *e, const api_part *part)
-{
-    if (e->plan->request->want.encoding == API_ENCODING_BASE64)
-        api_out_char(e->out, '"');
-    api_out_string(e->out, part->role == API_DROPPED ? "}}" : "}");
+    api_json_echo(e->out, e->plan, e->result);
 }
 
 static void end_result(api_encode *e)
@@ -205,34 +265,13 @@ static void end(api_encode *e)
 }
 
 const api_encoder api_json_encoder = {
-    .content_type = "application/json",
+    .order = API_ORDER_PARTS,
     .begin = begin,
     .begin_result = begin_result,
-    .begin_part = begin_part,
+    .begin_part = api_json_begin_part,
     .rows = api_json_rows,
-    .end_part = end_part,
+    .end_part = api_json_end_part,
     .end_result = end_result,
     .end = end,
     .part_bytes = api_json_part_bytes,
 };
-
-uint64_t api_encoder_bound(const api_encoder *encoder, const api_plan *plan)
-{
-    api_out counter;
-    api_out_init(&counter, NULL, (api_head){ 0 });
-    api_encode e = { .encoder = encoder, .plan = plan, .out = &counter };
-    encoder->begin(&e);
-    for (; e.result < plan->num_inputs; e.result++) {
-        api_part parts[API_MAX_PARTS];
-        size_t n = api_plan_parts(plan, e.result, parts);
-        encoder->begin_result(&e);
-        for (size_t p = 0; p < n; p++) {
-            encoder->begin_part(&e, &parts[p]);
-            counter.written = attn_plus(counter.written, encoder->part_bytes(plan, &parts[p]));
-            encoder->end_part(&e, &parts[p]);
-        }
-        encoder->end_result(&e);
-    }
-    encoder->end(&e);
-    return counter.written;
-}

@@ -4,27 +4,17 @@
 
 #include <inttypes.h>
 
-static void write_shape(api_out *out, const api_part *part)
-{
-    for (size_t a = 0; a < part->ndim; a++) {
-        api_out_char(out, a > 0 ? ',' : '[');
-        api_out_uint(out, part->dims[a]);
-    }
-    api_out_char(out, ']');
-}
-
-/* "attentions":[6,8,9,9], or for top_k "attentions":{"indices":[..],"values":[..],"dropped":[..]}. */
+/* "context":[6,8,9,32], or in a group "attentions":{"indices":[..],"values":[..],"dropped":[..]}. */
 static void write_part(api_out *out, const api_part *part)
 {
-    static const char *const names[] = { [API_INDICES] = "{\"indices\":", [API_VALUES] = ",\"values\":", [API_DROPPED] = ",\"dropped\":" };
-    if (part->role == API_PLAIN || part->role == API_INDICES) {
-        api_json_text(out, attn_output_name(part->output));
-        api_out_char(out, ':');
+    if (part->opens) {
+        api_json_text(out, part->group);
+        api_out_string(out, ":{");
     }
-    if (part->role != API_PLAIN)
-        api_out_string(out, names[part->role]);
-    write_shape(out, part);
-    if (part->role == API_DROPPED)
+    api_json_text(out, part->name);
+    api_out_char(out, ':');
+    api_json_shape(out, part);
+    if (part->closes)
         api_out_char(out, '}');
 }
 
@@ -34,7 +24,7 @@ static void write_result(api_out *out, const api_plan *plan, size_t b)
     size_t n = api_plan_parts(plan, b, parts);
     api_out_format(out, "%s{\"tokens\":%zu,\"shapes\":{", b > 0 ? "," : "", plan->inputs[b].T_q);
     for (size_t p = 0; p < n; p++) {
-        if (p > 0 && (parts[p].role == API_PLAIN || parts[p].role == API_INDICES))
+        if (p > 0)
             api_out_char(out, ',');
         write_part(out, &parts[p]);
     }

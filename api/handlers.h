@@ -12,9 +12,11 @@ typedef struct api_call {
     const api_service *service;
     const api_request *request;
     const api_route *route;
+    api_form form; /* of POST /v1/attention's answer, or the one /v1/estimate asks about */
     api_worker *worker;
     api_reply *reply;
-    uint64_t reserved; /* bytes so far, the body's among them */
+    uint64_t tokenize_ns; /* what API_STAGE_TOKENIZE took */
+    uint64_t reserved;    /* bytes so far, the body's among them */
     api_problem problem;
     attn_error *err;
     bool broken;
@@ -25,7 +27,7 @@ attn_status api_handle_estimate(api_call *);
 attn_status api_handle_tokenize(api_call *);
 attn_status api_handle_models(api_call *);
 attn_status api_handle_model(api_call *);
-attn_status api_handle_openapi(api_call *);
+attn_status api_handle_page(api_call *); /* what is inside the program: the contract */
 
 /* reply->reserve, with its refusals told: 413 memory_limit, or the deadline. */
 bool api_call_reserve(api_call *, uint64_t bytes);

@@ -35,7 +35,8 @@ static bool encode_texts(api_call *call, const attn_tokenizer *tokenizer, const 
     uint64_t begin = attn_clock_ns();
     for (size_t b = 0; b < num && st == ATTN_OK; b++)
         st = attn_tokenizer_encode(tokenizer, &text[b], pair ? &pair[b] : NULL, options, call->worker->arena, call->worker->cancel, &encodings[b], call->err);
-    call->reply->stage(call->reply->ctx, API_STAGE_TOKENIZE, attn_clock_ns() - begin);
+    call->tokenize_ns = attn_clock_ns() - begin;
+    call->reply->stage(call->reply->ctx, API_STAGE_TOKENIZE, call->tokenize_ns);
     return st == ATTN_OK || api_fail_core(&call->problem, call->err, "/text");
 }
 
@@ -216,6 +217,8 @@ bool api_plan_inputs(api_call *call, api_plan *plan)
         return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/token_type_ids", "model %s has no segments", plan->model->name);
     if (req->has_decoder_input_ids)
         return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/decoder_input_ids", "model %s has no decoder beside its encoder", plan->model->name);
+    if (req->max_new_tokens)
+        return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/max_new_tokens", "model %s does not generate; leave max_new_tokens out", plan->model->name);
     if (!take_lengths(call, plan) || !reserve_lists(call, plan))
         return false;
     check_lengths(call, plan);

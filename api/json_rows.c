@@ -27,7 +27,7 @@ typedef struct job {
     const api_part *part;
     const api_rows *rows;
     attn_number_style style;
-    bool is_half;
+    api_dtype dtype;
     size_t width;               /* bytes of a number in base64 */
     size_t num_rows;            /* of this run */
     size_t spans[API_MAX_AXES]; /* rows that an array of axis a spans; num_spans of them, outermost first */
@@ -87,7 +87,7 @@ static size_t write_numbers(const job *j, char *dst, size_t r, size_t from, size
     if (j->rows->ints)
         return attn_write_ints(dst, j->rows->ints + r * j->part->columns + from, to - from);
     const float *x = row_data(j, r) + from;
-    return j->is_half ? write_halves(j, dst, x, to - from) : attn_write_floats(j->encode->runtime, dst, x, to - from, j->style);
+    return j->dtype == API_FLOAT16 ? write_halves(j, dst, x, to - from) : attn_write_floats(j->encode->runtime, dst, x, to - from, j->style);
 }
 
 static size_t write_piece(const job *j, char *dst, size_t r, size_t from, size_t to)
@@ -135,21 +135,6 @@ static void cut_json(job *j)
 
 /* ---- base64 ------------------------------------------------------------------------------------------------------------ */
 
-static void copy_numbers(const job *j, unsigned char *dst, const float *x, size_t n)
-{
-    if (j->width == 1)
-        attn_to_uint8(j->encode->runtime, dst, x, n);
-    else if (j->width == sizeof(float))
-        memcpy(dst, x, n * sizeof(float));
-    else
-        for (size_t i = 0; i < n; i += HALF_STAGE) {
-            uint16_t half[HALF_STAGE];
-            size_t part = n - i < HALF_STAGE ? n - i : HALF_STAGE;
-            attn_to_half(j->encode->runtime, half, x + i, part);
-            memcpy(dst + 2 * i, half, 2 * part);
-        }
-}
-
 /* Numbers [from, to) of the run, those carried counted first, as bytes. */
 static void gather(const job *j, unsigned char *dst, size_t from, size_t to)
 {
@@ -165,7 +150,7 @@ static void gather(const job *j, unsigned char *dst, size_t from, size_t to)
         if (j->rows->ints)
             memcpy(dst, j->rows->ints + at, n * sizeof(int32_t));
         else
-            copy_numbers(j, dst, row_data(j, at / columns) + at % columns, n);
+            api_pack_numbers(j->encode->runtime, j->dtype, dst, row_data(j, at / columns) + at % columns, n);
     }
 }
 
@@ -260,8 +245,8 @@ static job make_job(api_encode *e, const api_part *part, const api_rows *rows)
 {
     const api_return *want = &e->plan->request->want;
     job j = { .encode = e, .part = part, .rows = rows, .width = api_part_width(e->plan, part), .num_rows = rows->matrices * part->rows };
-    j.is_half = want->dtype == API_FLOAT16;
-    j.style = (attn_number_style){ .decimals = want->decimals, .half = j.is_half && want->decimals == 0 };
+    j.dtype = want->dtype;
+    j.style = (attn_number_style){ .decimals = want->decimals, .half = j.dtype == API_FLOAT16 && want->decimals == 0 };
     j.total_rows = part->slices * part->matrices * part->rows;
     size_t span = 1;
     j.num_spans = part->ndim - 1;
@@ -301,7 +286,7 @@ static size_t bound_number(const api_plan *plan, const api_part *part)
     size_t decimals = (size_t)want->decimals;
     if (part->role == API_INDICES)
         return 11; /* ten digits */
-    if (part->output == ATTN_ATTENTIONS)
+    if (part->role != API_ANALYSIS && part->output == ATTN_ATTENTIONS)
         return decimals ? decimals + 3 : NUMBER_BYTES - 1; /* 0 to 1: no sign, one digit before the point */
     return number_bytes(plan);
 }

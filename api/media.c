@@ -93,9 +93,9 @@ static int specificity(span range, const char *type)
     return equals(range, "*/*") || equals(range, "*") ? 1 : 0; /* a lone star is what some old clients send */
 }
 
-int api_accept_quality(const char *accept, const char *type)
+api_welcome api_accept_weigh(const char *accept, const char *type)
 {
-    int best = 0, quality = 0;
+    api_welcome best = { 0, 0 };
     bool any = false;
     span element, range, weight;
     const char *rest = accept, *stop = accept ? accept + strlen(accept) : NULL;
@@ -105,12 +105,10 @@ int api_accept_quality(const char *accept, const char *type)
             continue;
         any = true;
         int match = specificity(range, type), q = find_parameter(parameters, end, "q", &weight) ? read_weight(weight) : 1000;
-        if (match > best || (match == best && match > 0 && q > quality)) {
-            best = match;
-            quality = q;
-        }
+        if (match > best.closeness || (match == best.closeness && match > 0 && q > best.quality))
+            best = (api_welcome){ .quality = q, .closeness = match };
     }
-    return any ? quality : 1000;
+    return any ? best : (api_welcome){ .quality = 1000 };
 }
 
 bool api_content_type_is_json(const char *content_type)
@@ -139,12 +137,12 @@ static void decode(span s, char *dst, size_t size)
     size_t used = 0;
     for (size_t i = 0; i < s.n && used + 1 < size; i++) {
         bool escaped = s.at[i] == '%' && i + 2 < s.n && hex(s.at[i + 1]) >= 0 && hex(s.at[i + 2]) >= 0;
-        if (escaped) {
-            dst[used++] = (char)(hex(s.at[i + 1]) * 16 + hex(s.at[i + 2]));
+        int c = escaped ? hex(s.at[i + 1]) * 16 + hex(s.at[i + 2]) : s.at[i];
+        if (c == 0)
+            c = '%';
+        else if (escaped)
             i += 2;
-        } else {
-            dst[used++] = s.at[i];
-        }
+        dst[used++] = (char)c;
     }
     dst[used] = '\0';
 }

@@ -69,7 +69,8 @@ static bool make_room(api_out *out, size_t n)
     return true;
 }
 
-void api_out_bytes(api_out *out, const void *bytes, size_t n)
+/* As they are. */
+static void put_bytes(api_out *out, const void *bytes, size_t n)
 {
     const char *from = bytes;
     if (!out->reply) {
@@ -84,6 +85,43 @@ void api_out_bytes(api_out *out, const void *bytes, size_t n)
         from += part;
         n -= part;
     }
+}
+
+/* The escape of a byte that may not stand in a JSON string as it is; 0 bytes: it may. */
+static size_t escape(unsigned char c, char out[7])
+{
+    static const char short_name[32] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+    if (c == '"' || c == '\\' || (c < 0x20 && short_name[c])) {
+        out[0] = '\\';
+        out[1] = c < 0x20 ? short_name[c] : (char)c;
+        return 2;
+    }
+    if (c < 0x20)
+        return (size_t)snprintf(out, 7, "\\u%04x", c);
+    return 0;
+}
+
+static void put_escaped(api_out *out, const char *s, size_t n, void (*put)(api_out *, const void *, size_t))
+{
+    size_t plain = 0; /* first byte not written yet */
+    for (size_t i = 0; i < n; i++) {
+        char text[7];
+        size_t length = escape((unsigned char)s[i], text);
+        if (length == 0)
+            continue;
+        put(out, s + plain, i - plain);
+        put(out, text, length);
+        plain = i + 1;
+    }
+    put(out, s + plain, n - plain);
+}
+
+void api_out_bytes(api_out *out, const void *bytes, size_t n)
+{
+    if (out->quoted)
+        put_escaped(out, bytes, n, put_bytes);
+    else
+        put_bytes(out, bytes, n);
 }
 
 void api_out_string(api_out *out, const char *s)
@@ -120,34 +158,10 @@ void api_out_uint(api_out *out, uint64_t n)
     api_out_bytes(out, text + at, sizeof text - at);
 }
 
-/* The escape of a byte that may not stand in a JSON string as it is; 0 bytes: it may. */
-static size_t escape(unsigned char c, char out[7])
-{
-    static const char short_name[32] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
-    if (c == '"' || c == '\\' || (c < 0x20 && short_name[c])) {
-        out[0] = '\\';
-        out[1] = c < 0x20 ? short_name[c] : (char)c;
-        return 2;
-    }
-    if (c < 0x20)
-        return (size_t)snprintf(out, 7, "\\u%04x", c);
-    return 0;
-}
-
 void api_out_json_string(api_out *out, const char *s, size_t n)
 {
-    size_t plain = 0; /* first byte not written yet */
     api_out_char(out, '"');
-    for (size_t i = 0; i < n; i++) {
-        char text[7];
-        size_t length = escape((unsigned char)s[i], text);
-        if (length == 0)
-            continue;
-        api_out_bytes(out, s + plain, i - plain);
-        api_out_bytes(out, text, length);
-        plain = i + 1;
-    }
-    api_out_bytes(out, s + plain, n - plain);
+    put_escaped(out, s, n, api_out_bytes);
     api_out_char(out, '"');
 }
 
@@ -164,6 +178,12 @@ void api_out_commit(api_out *out, size_t used)
         return;
     out->block->used += used;
     out->written += used;
+}
+
+void api_out_flush(api_out *out)
+{
+    if (out->reply && out->status == ATTN_OK)
+        deliver_current(out);
 }
 
 void api_out_block(api_out *out, api_block *block)

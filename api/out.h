@@ -12,6 +12,7 @@ typedef struct api_out {
     api_head head;
     api_block *block; /* being filled */
     bool started;
+    bool quoted;      /* what is written is the inside of a JSON string: it is escaped on its way */
     uint64_t written; /* bytes of body so far */
     attn_status status;
     uint64_t waited_ns; /* in start and give: not encoding time */
@@ -27,6 +28,8 @@ void api_out_uint(api_out *, uint64_t n);
 /* Room for `n` <= API_BLOCK_BYTES contiguous bytes to write into; NULL when the writer has failed. Then api_out_commit what was used. */
 char *api_out_reserve(api_out *, size_t n);
 void api_out_commit(api_out *, size_t used);
+/* Hands over what there is, though the block is not full: the client gets it now. */
+void api_out_flush(api_out *);
 /* Hands the current block over, if it holds anything, then gives this one, filled elsewhere (by another thread, say), in its place in the stream. */
 void api_out_block(api_out *, api_block *);
 /* Sends what is left. An answer that fits one block gets its exact length. Returns the sticky status. */

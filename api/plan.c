@@ -3,7 +3,6 @@
 #include "plan.h"
 
 #include "collect.h"
-#include "encode_json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +44,17 @@ bool api_plan_refuse(api_call *call, const api_plan *plan)
     return api_fail_limit(&call->problem, e->code, e->code == API_TOO_MANY_TOKENS ? api_plan_pointer(plan) : NULL, e->limit, e->need, "%s", e->detail);
 }
 
+/* A terminal shows one map: without any selection the mean over heads of the last layer. */
+static bool select_by_default(const api_form *form, api_return *want)
+{
+    static const int64_t last[] = { -1 };
+    if (form->kind != API_FORM_TEXT || want->layers.kind != API_ALL || want->heads.kind != API_ALL || want->reduce_heads || want->reduce_layers)
+        return false;
+    want->layers = (api_indices){ .kind = API_LIST, .list = last, .count = 1 };
+    want->reduce_heads = ATTN_REDUCE_MEAN;
+    return true;
+}
+
 /* ---- what to run ---------------------------------------------------------------------------------------------------- */
 
 /* "a, b, c", cut where `size` ends. */
@@ -77,18 +87,13 @@ static bool take_model(api_call *call, api_plan *plan)
     plan->num_attention_heads = info->num_attention_heads;
     plan->head_dim = plan->value_dim = info->head_dim;
     plan->hidden = info->hidden_size;
-    attn_outputs missing = plan->request->want.outputs & ~info->outputs;
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
-        if (missing & ATTN_BIT(o))
-            return api_fail(&call->problem, API_OUTPUT_NOT_AVAILABLE, "/output", "model %s cannot give %s", plan->model->name,
-                            attn_output_name((attn_output)o));
-    return api_plan_inputs(call, plan);
+    return api_check_available(plan->request, plan->model->model, NULL, &call->problem) && api_plan_inputs(call, plan);
 }
 
 static bool take_operator(api_call *call, api_plan *plan)
 {
     const api_operator_shape *s = &plan->shape;
-    if (!api_check_operator(plan->request, &plan->shape, &call->problem))
+    if (!api_check_operator(plan->request, &plan->shape, &call->problem) || !api_check_available(plan->request, NULL, s, &call->problem))
         return false;
     plan->num_layers = 1;
     plan->num_attention_heads = s->H;
@@ -140,138 +145,107 @@ static uint64_t choice_bytes(const api_indices *asked, size_t n)
     return asked->kind == API_ALL ? 0 : api_arena_bytes(asked->kind == API_LIST ? asked->count : n, sizeof(int32_t));
 }
 
+static bool wants_states(const api_plan *plan)
+{
+    return (plan->request->want.outputs & ATTN_BIT(ATTN_HIDDEN_STATES)) != 0;
+}
+
+/* Which tokens are special must be known. */
+static bool marks_tokens(const api_plan *plan)
+{
+    return (plan->request->want.analyses & ATTN_ANALYSIS_BIT(ATTN_SPECIAL_TOKENS)) != 0;
+}
+
 static bool reserve_choices(api_call *call, const api_plan *plan)
 {
     const api_return *want = &plan->request->want;
-    uint64_t bytes = attn_plus(choice_bytes(&want->layers, plan->num_layers), choice_bytes(&want->heads, plan->num_attention_heads));
+    uint64_t layers = choice_bytes(&want->layers, plan->num_layers), bytes = attn_plus(layers, choice_bytes(&want->heads, plan->num_attention_heads));
+    if (wants_states(plan))
+        bytes = attn_plus(bytes, layers);
     for (size_t b = 0; b < plan->num_inputs; b++) {
         const api_plan_input *in = &plan->inputs[b];
         bytes = attn_plus(bytes, attn_plus(choice_bytes(&want->queries, in->T_q), choice_bytes(&want->keys, in->T_k)));
         if (want->top_k && want->keys.kind != API_ALL)
             bytes = attn_plus(bytes, attn_plus(api_arena_bytes(in->T_k, 1), api_arena_bytes(in->T_k, sizeof(int32_t))));
+        if (marks_tokens(plan))
+            bytes = attn_plus(bytes, api_arena_bytes(in->T_k, 1));
     }
     return api_call_reserve(call, bytes);
 }
 
-static bool choose_all(api_call *call, api_plan *plan)
+/* State 0 belongs to no layer: it comes where none was named. */
+static bool choose_states(api_call *call, const api_plan *plan, api_choice *states)
+{
+    *states = (api_choice){ .count = plan->num_layers + 1 };
+    if (!wants_states(plan) || !plan->layers.list)
+        return true;
+    int32_t *list = attn_arena_take(call->worker->arena, plan->layers.count, sizeof *list);
+    if (!list)
+        return api_fail(&call->problem, API_NO_MEMORY, NULL, "no memory for the selection");
+    *states = (api_choice){ .list = list, .count = plan->layers.count, .asked = true };
+    for (size_t i = 0; i < plan->layers.count; i++)
+        list[i] = plan->layers.list[i] + 1;
+    return true;
+}
+
+/* What analyses may ask about the tokens: special are those that the template set, and those whose id is. */
+static bool describe_tokens(api_call *call, const api_plan *plan, api_plan_input *in)
+{
+    const attn_tokenizer *tokenizer = plan->model ? attn_model_get_tokenizer(plan->model->model) : NULL;
+    in->about.ids = in->model.input_ids;
+    if (!marks_tokens(plan) || !in->about.ids || !tokenizer)
+        return true;
+    uint8_t *special = attn_arena_take(call->worker->arena, in->T_k, 1);
+    if (!special)
+        return api_fail(&call->problem, API_NO_MEMORY, NULL, "no memory for the tokens");
+    for (size_t t = 0; t < in->T_k; t++)
+        special[t] = (in->tokens.tokens && in->tokens.tokens[t].special) || attn_tokenizer_is_special(tokenizer, in->about.ids[t]);
+    in->about.is_special = special;
+    return true;
+}
+
+/* The run pools maps where there is something to pool; shorter ones come whole and are cut like any other. */
+static void plan_run(const api_plan *plan, api_plan_input *in)
 {
     const api_return *want = &plan->request->want;
-    if (!reserve_choices(call, plan) || !choose(call, &want->layers, "layers", plan->num_layers, &plan->layers) ||
-        !choose(call, &want->heads, "heads", plan->num_attention_heads, &plan->heads))
-        return false;
-    for (size_t b = 0; b < plan->num_inputs; b++) {
-        api_plan_input *in = &plan->inputs[b];
-        if (!choose(call, &want->queries, "queries", in->T_q, &in->queries) || !choose(call, &want->keys, "keys", in->T_k, &in->keys) ||
-            (want->top_k && !choose_ranked(call, in)))
-            return false;
-    }
-    plan->keep = (attn_keep){
+    in->keep = (attn_keep){
         .outputs = want->outputs,
         .layers = plan->layers.list,
         .num_layers = plan->layers.count,
         .heads = plan->heads.list,
         .num_heads = plan->heads.count,
+        .analyses = want->analyses,
+        .about = &in->about,
     };
-    return true;
+    if (!want->pool_size)
+        return;
+    in->pool = (attn_pool){
+        .size = want->pool_size,
+        .mode = want->pool_mode,
+        .queries = in->queries.list,
+        .num_queries = in->queries.count,
+        .keys = in->keys.list,
+        .num_keys = in->keys.count,
+    };
+    if (in->queries.count > want->pool_size || in->keys.count > want->pool_size)
+        in->keep.pool = &in->pool;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------------------ */
-
-size_t api_plan_rank(const api_plan *plan, size_t b)
-{
-    size_t k = plan->request->want.top_k, n = plan->inputs[b].ranked.count;
-    return k < n ? k : n;
-}
-
-static void add_axis(api_part *part, const char *name, size_t n)
-{
-    part->axes[part->ndim] = name;
-    part->dims[part->ndim++] = n;
-}
-
-/* The last axis of an output, uncut. */
-static void add_columns(const api_plan *plan, const api_plan_input *in, api_part *part)
-{
-    switch (part->output) {
-    case ATTN_ATTN_OUTPUT:
-        add_axis(part, "hidden", plan->hidden);
-        break;
-    case ATTN_CONTEXT:
-    case ATTN_VALUE:
-        add_axis(part, "head_dim", plan->value_dim);
-        break;
-    case ATTN_QUERY:
-    case ATTN_KEY:
-        add_axis(part, "head_dim", plan->head_dim);
-        break;
-    default:
-        add_axis(part, "key", in->keys.count);
-    }
-}
-
-static api_part make_part(const api_plan *plan, size_t b, attn_output o, api_role role)
+static bool choose_all(api_call *call, api_plan *plan)
 {
     const api_return *want = &plan->request->want;
-    const api_plan_input *in = &plan->inputs[b];
-    bool is_map = attn_output_is_map(o), over_keys = o == ATTN_KEY || o == ATTN_VALUE;
-    api_part part = { .output = o, .role = role, .matrices = 1, .slices = 1 };
-    part.is_reduced = is_map && want->reduce_layers != ATTN_REDUCE_NONE;
-    if (!part.is_reduced) {
-        part.slices = plan->layers.count;
-        add_axis(&part, "layer", part.slices);
-    }
-    if (o != ATTN_ATTN_OUTPUT && !(is_map && want->reduce_heads != ATTN_REDUCE_NONE)) {
-        part.matrices = plan->heads.count;
-        add_axis(&part, "head", part.matrices);
-    }
-    part.rows = over_keys ? in->keys.count : in->queries.count;
-    add_axis(&part, over_keys ? "key" : "query", part.rows);
-    if (role == API_INDICES || role == API_VALUES)
-        add_axis(&part, "rank", api_plan_rank(plan, b));
-    else if (role == API_PLAIN)
-        add_columns(plan, in, &part);
-    if (role == API_DROPPED) { /* its numbers stand in rows of queries */
-        part.columns = part.rows;
-        part.rows = 1;
-    } else {
-        part.columns = part.dims[part.ndim - 1];
-    }
-    return part;
-}
-
-size_t api_plan_parts(const api_plan *plan, size_t b, api_part parts[API_MAX_PARTS])
-{
-    size_t n = 0;
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
-        if (!(plan->keep.outputs & ATTN_BIT(o)))
-            continue;
-        if (o == ATTN_ATTENTIONS && plan->request->want.top_k > 0)
-            for (api_role role = API_INDICES; role <= API_DROPPED; role++)
-                parts[n++] = make_part(plan, b, (attn_output)o, role);
-        else
-            parts[n++] = make_part(plan, b, (attn_output)o, API_PLAIN);
-    }
-    return n;
-}
-
-size_t api_part_width(const api_plan *plan, const api_part *part)
-{
-    static const size_t widths[] = { [API_FLOAT32] = 4, [API_FLOAT16] = 2, [API_UINT8] = 1 };
-    return part->role == API_INDICES ? sizeof(int32_t) : widths[plan->request->want.dtype];
-}
-
-size_t api_part_slice(const api_part *part)
-{
-    return attn_times(attn_times(part->matrices, part->rows), part->columns);
-}
-
-bool api_part_streams(const api_plan *plan, const api_part *part)
-{
-    if (part->is_reduced)
+    api_choice states;
+    if (!reserve_choices(call, plan) || !choose(call, &want->layers, "layers", plan->num_layers, &plan->layers) ||
+        !choose(call, &want->heads, "heads", plan->num_attention_heads, &plan->heads) || !choose_states(call, plan, &states))
         return false;
-    for (size_t i = 1; plan->layers.list && i < plan->layers.count; i++)
-        if (plan->layers.list[i] <= plan->layers.list[i - 1])
+    for (size_t b = 0; b < plan->num_inputs; b++) {
+        api_plan_input *in = &plan->inputs[b];
+        in->states = states;
+        if (!choose(call, &want->queries, "queries", in->T_q, &in->queries) || !choose(call, &want->keys, "keys", in->T_k, &in->keys) ||
+            (want->top_k && !choose_ranked(call, in)) || !describe_tokens(call, plan, in))
             return false;
+        plan_run(plan, in);
+    }
     return true;
 }
 
@@ -280,8 +254,8 @@ bool api_part_streams(const api_plan *plan, const api_part *part)
 static attn_price run_price(const api_call *call, const api_plan *plan, size_t b)
 {
     if (plan->model)
-        return attn_model_price(plan->model->model, &plan->inputs[b].model, &plan->keep);
-    return api_operator_item_price(call->service->runtime, plan->request, &plan->shape, &plan->keep);
+        return attn_model_price(plan->model->model, &plan->inputs[b].model, &plan->inputs[b].keep);
+    return api_operator_item_price(call->service->runtime, plan->request, &plan->shape, &plan->inputs[b].keep);
 }
 
 static void set_price(const api_call *call, api_plan *plan)
@@ -293,8 +267,10 @@ static void set_price(const api_call *call, api_plan *plan)
         most = bytes > most ? bytes : most;
         plan->price.flops = attn_plus(plan->price.flops, run.flops);
     }
-    plan->response_bytes = api_encoder_bound(&api_json_encoder, plan);
+    plan->response_bytes = api_encoder_bound(plan->encoder, plan);
     plan->price.bytes = attn_plus(most, api_encoder_blocks(call->service->runtime, plan->response_bytes));
+    if (plan->encoder->memory)
+        plan->price.bytes = attn_plus(plan->price.bytes, plan->encoder->memory(plan));
     plan->memory_bytes = attn_plus(call->reserved, plan->price.bytes);
 }
 
@@ -315,7 +291,7 @@ static void check_price(const api_call *call, api_plan *plan)
     const api_limits *limits = &call->service->limits;
     if (plan->response_bytes > limits->max_response_bytes)
         api_plan_excess(plan, API_RESPONSE_TOO_LARGE, limits->max_response_bytes, plan->response_bytes,
-                        "the answer may take %llu bytes and at most %llu are allowed; choose layers, heads, queries or keys, reduce, or ask for top_k",
+                        "the answer may take %llu bytes and at most %llu are allowed; choose layers, heads, queries or keys, reduce, pool, or ask for top_k",
                         (unsigned long long)plan->response_bytes, (unsigned long long)limits->max_response_bytes);
     if (plan->memory_bytes > limits->max_memory_bytes)
         api_plan_excess(plan, API_MEMORY_LIMIT, limits->max_memory_bytes, plan->memory_bytes,
@@ -323,16 +299,18 @@ static void check_price(const api_call *call, api_plan *plan)
                         (unsigned long long)plan->memory_bytes, (unsigned long long)limits->max_memory_bytes);
 }
 
-bool api_plan_make(api_call *call, const api_attention_request *req, api_plan *plan)
+bool api_plan_make(api_call *call, api_attention_request *req, api_plan *plan)
 {
-    *plan = (api_plan){ .request = req, .num_inputs = req->num_inputs };
+    *plan = (api_plan){ .request = req, .form = &call->form, .encoder = api_encoder_of(call->form.kind), .num_inputs = req->num_inputs };
+    plan->is_default_selection = select_by_default(plan->form, &req->want);
     if (!api_call_reserve(call, api_arena_bytes(req->num_inputs, sizeof *plan->inputs)))
         return false;
     plan->inputs = attn_arena_zero(call->worker->arena, req->num_inputs, sizeof *plan->inputs);
     if (!plan->inputs)
         return api_fail(&call->problem, API_NO_MEMORY, NULL, "no memory for the inputs");
     bool with_model = req->kind == API_INPUT_TEXT || req->kind == API_INPUT_IDS || req->kind == API_INPUT_EMBEDS;
-    if (!(with_model ? take_model(call, plan) : take_operator(call, plan)) || !choose_all(call, plan))
+    if (!(with_model ? take_model(call, plan) : take_operator(call, plan)) || !choose_all(call, plan) ||
+        (plan->encoder->check && !plan->encoder->check(plan, &call->problem)))
         return false;
     check_counts(call, plan);
     set_price(call, plan);
@@ -342,7 +320,13 @@ bool api_plan_make(api_call *call, const api_attention_request *req, api_plan *p
 
 bool api_plan_request(api_call *call, const api_service *reader, api_attention_request *req, api_plan *plan)
 {
+    const char *body = api_call_body(call);
     size_t length = call->request->body_length;
-    return api_call_reserve(call, api_request_bytes(length)) &&
-           api_read_attention(reader, api_call_body(call), length, call->worker->arena, req, &call->problem) && api_plan_make(call, req, plan);
+    if (!api_call_reserve(call, api_request_bytes(body, length)) ||
+        !api_read_attention(reader, &call->form, body, length, call->worker->arena, req, &call->problem))
+        return false;
+    bool has_text = req->kind != API_INPUT_EMBEDDINGS && req->kind != API_INPUT_QKV;
+    if (!has_text && call->reply->body_read)
+        call->reply->body_read(call->reply->ctx);
+    return api_plan_make(call, req, plan);
 }

@@ -49,6 +49,7 @@ static const field_row fields[API_F_COUNT] = {
     [API_F_DECODER_INPUT_IDS] = { "decoder_input_ids", K_MODEL, 0, api_take_id_lists, READ(decoder_input_ids) },
     [API_F_ADD_SPECIAL_TOKENS] = { "add_special_tokens", K_TEXT | K_TOKENIZE, 0, api_take_bool, KEPT(add_special_tokens) },
     [API_F_TRUNCATION] = { "truncation", K_TEXT, 0, api_take_bool, KEPT(truncation) },
+    [API_F_MAX_NEW_TOKENS] = { "max_new_tokens", K_MODEL, 0, api_take_natural, KEPT(max_new_tokens) },
 
     [API_F_NUM_ATTENTION_HEADS] = { "num_attention_heads", K_FREE, 0, api_take_count, KEPT(num_attention_heads) },
     [API_F_NUM_KEY_VALUE_HEADS] = { "num_key_value_heads", K_FREE, 0, api_take_count, KEPT(num_key_value_heads) },
@@ -72,7 +73,7 @@ static const field_row fields[API_F_COUNT] = {
     [API_F_ATTN_MASK] = { "attn_mask", K_FREE, 0, api_take_attn_mask, KEPT(attn_mask) },
     [API_F_KEY_LENGTHS] = { "key_lengths", K_FREE, 0, api_take_lengths, READ(key_lengths) },
 
-    [API_F_OUTPUT] = { "output", K_ANY, 0, api_take_outputs, KEPT(want.outputs) },
+    [API_F_OUTPUT] = { "output", K_ANY, 0, api_take_outputs, KEPT(want) },
     [API_F_LAYERS] = { "layers", K_ANY, 0, api_take_indices, KEPT(want.layers) },
     [API_F_HEADS] = { "heads", K_ANY, 0, api_take_indices, KEPT(want.heads) },
     [API_F_QUERIES] = { "queries", K_ANY, 0, api_take_indices, KEPT(want.queries) },
@@ -80,6 +81,8 @@ static const field_row fields[API_F_COUNT] = {
     [API_F_REDUCE_HEADS] = { "reduce_heads", K_ANY, 0, api_take_reduce, KEPT(want.reduce_heads) },
     [API_F_REDUCE_LAYERS] = { "reduce_layers", K_ANY, 0, api_take_reduce, KEPT(want.reduce_layers) },
     [API_F_TOP_K] = { "top_k", K_ANY, 0, api_take_count, KEPT(want.top_k) },
+    [API_F_POOL] = { "pool", K_ANY, 0, api_take_pool, KEPT(want) },
+    [API_F_ANALYSES] = { "analyses", K_ANY, 0, api_take_analyses, KEPT(want) },
     [API_F_ENCODING] = { "encoding", K_ANY, 0, api_take_encoding, KEPT(want.encoding) },
     [API_F_DTYPE] = { "dtype", K_ANY, 0, api_take_dtype, KEPT(want.dtype) },
     [API_F_DECIMALS] = { "decimals", K_ANY, 0, api_take_decimals, KEPT(want.decimals) },
@@ -122,7 +125,6 @@ static void init(api_reading *r, const api_service *service, const char *body, s
     r->request.num_attention_heads = 1;
     r->request.rope_theta = 10000;
     r->request.left_window_size = r->request.right_window_size = -1;
-    r->request.want.outputs = ATTN_BIT(ATTN_ATTENTIONS) | ATTN_BIT(ATTN_CONTEXT);
     api_json_init(&r->json, body, length, arena, problem);
 }
 
@@ -196,16 +198,26 @@ static bool check_partners(api_reading *r)
 
 /* ---- the two requests ----------------------------------------------------------------------------------------------------------------- */
 
-bool api_read_attention(const api_service *service, const char *body, size_t length, attn_arena *arena, api_attention_request *out, api_problem *problem)
+static attn_outputs default_outputs(const api_form *form)
+{
+    bool holds_one = form->kind == API_FORM_NPY || api_form_is_drawn(form->kind);
+    return ATTN_BIT(ATTN_ATTENTIONS) | (holds_one ? 0 : ATTN_BIT(ATTN_CONTEXT));
+}
+
+bool api_read_attention(const api_service *service, const api_form *form, const char *body, size_t length, attn_arena *arena, api_attention_request *out,
+                        api_problem *problem)
 {
     api_reading r;
     init(&r, service, body, length, arena, problem);
+    r.form = form;
+    r.request.want.outputs = default_outputs(form);
     if (!read_fields(&r, K_ANY) || !find_kind(&r) || !check_applicable(&r) || !check_partners(&r))
         return false;
     r.request.has_decoder_input_ids = api_given(&r, API_F_DECODER_INPUT_IDS);
     r.request.has_num_attention_heads = api_given(&r, API_F_NUM_ATTENTION_HEADS);
     r.request.has_num_key_value_heads = api_given(&r, API_F_NUM_KEY_VALUE_HEADS);
     r.request.has_scale = api_given(&r, API_F_SCALE);
+    r.request.want.has_encoding = api_given(&r, API_F_ENCODING);
     if (!api_check_inputs(&r) || !api_check_return(&r))
         return false;
     *out = r.request;
@@ -233,10 +245,34 @@ bool api_read_tokenize(const api_service *service, const char *body, size_t leng
     return true;
 }
 
-/* The most that a byte of the body can become: "[1]," is a list (16 bytes) and a number (8), `"\n",` a text (16) and what it decodes to. The rest are the
- * edges of blocks and the pieces that decoded strings are cut from. tests/unit/test_request.c holds readings against it. */
-uint64_t api_request_bytes(uint64_t body_length)
+/* The inside of a string, from *p on to behind its closing quote: base64 of float16 becomes halves and numbers (9 bytes out of 4), and a string with escapes is
+ * copied before that. A comma is counted as that of an array, because arrays are measured before it is known what stands in them. */
+static uint64_t string_bytes(const char **p, const char *end)
 {
-    const uint64_t edges = 64 * 1024;
-    return body_length > (UINT64_MAX - edges) / 8 ? UINT64_MAX : body_length * 8 + edges;
+    const char *begin = *p, *at = begin, *quote;
+    size_t slashes = 1, commas = 0;
+    for (; slashes % 2 == 1 && (quote = memchr(at, '"', (size_t)(end - at))); at = quote + 1)
+        for (slashes = 0; quote - slashes > begin && quote[-1 - (ptrdiff_t)slashes] == '\\';)
+            slashes++;
+    *p = slashes % 2 == 1 ? end : at;
+    for (at = begin; at < *p; at++)
+        commas += *at == ',';
+    size_t n = (size_t)(*p - begin);
+    bool escaped = memchr(begin, '\\', n) != NULL;
+    return n * (escaped ? 13 : 9) / 4 + 8 * commas;
+}
+
+/* The most that a byte outside strings can become is 8: "[1]," is a list (16 bytes) and a number (8), `"\n",` a text (16) and what it decodes to. The rest are
+ * the edges of blocks and the pieces that decoded strings are cut from. tests/unit/test_request.c holds readings against it. */
+uint64_t api_request_bytes(const char *body, size_t length)
+{
+    uint64_t bytes = 64 * 1024;
+    for (const char *p = body, *end = body + length; p < end;) {
+        const char *quote = memchr(p, '"', (size_t)(end - p)), *stop = quote ? quote + 1 : end;
+        bytes += 8 * (uint64_t)(stop - p);
+        p = stop;
+        if (quote)
+            bytes += string_bytes(&p, end);
+    }
+    return bytes;
 }

@@ -43,10 +43,15 @@ typedef enum api_encoding { API_ENCODING_JSON, API_ENCODING_BASE64 } api_encodin
 typedef enum api_position { API_POSITION_NONE, API_POSITION_SINUSOIDAL, API_POSITION_ROPE, API_POSITION_ALIBI } api_position;
 
 typedef struct api_return {
-    attn_outputs outputs; /* default attentions, context */
+    attn_outputs outputs;   /* default attentions, context; attentions alone in forms that hold one tensor or draw; empty only where analyses are not */
+    attn_analyses analyses; /* default none */
+    size_t output_places[ATTN_OUTPUT_COUNT], analysis_places[ATTN_ANALYSIS_COUNT]; /* where each was named first, for pointers */
     api_indices layers, heads, queries, keys;
     attn_reduce reduce_heads, reduce_layers;
-    size_t top_k; /* 0: none */
+    size_t top_k;          /* 0: none */
+    size_t pool_size;      /* 0: none */
+    attn_reduce pool_mode; /* MEAN or MAX */
+    bool has_encoding;     /* it was sent: an error with forms that have none */
     api_encoding encoding;
     api_dtype dtype;
     int decimals; /* 0: shortest exact */
@@ -65,6 +70,7 @@ typedef struct api_attention_request {
     const api_ids *input_ids, *attention_mask, *token_type_ids;
     api_tensor inputs_embeds;   /* [T, D] or [B, T, D] */
     bool has_decoder_input_ids; /* no family has a use for them yet: only that they were sent is kept */
+    size_t max_new_tokens;      /* 0: none; nor for these */
     bool add_special_tokens, truncation;
 
     /* without */
@@ -90,12 +96,13 @@ typedef struct api_tokenize_request {
     bool add_special_tokens;
 } api_tokenize_request;
 
-/* Reads a body. All memory from the arena (at most api_request_bytes(length)); strings may point into the body, which must stay. max_batch is refused here with
- * API_BATCH_TOO_LARGE (texts and lists of ids beyond it are counted but not kept), max_tokens (lengths of ids, embeddings, queries, keys) with
- * API_TOO_MANY_TOKENS. An unknown field names its nearest neighbour: `unknown field "is_casual"; did you mean "is_causal"?` */
-bool api_read_attention(const api_service *, const char *body, size_t length, attn_arena *, api_attention_request *out, api_problem *);
+/* Reads a body whose answer will have this form: defaults depend on it, and what cannot be said in it is API_UNSUPPORTED_COMBINATION. All memory from the arena
+ * (at most api_request_bytes); strings may point into the body, which must stay. max_batch is refused here with API_BATCH_TOO_LARGE (texts and lists of
+ * ids beyond it are counted but not kept), max_tokens (lengths of ids, embeddings, queries, keys) with API_TOO_MANY_TOKENS. An unknown field names
+ * its nearest neighbour: `unknown field "is_casual"; did you mean "is_causal"?` */
+bool api_read_attention(const api_service *, const api_form *, const char *body, size_t length, attn_arena *, api_attention_request *out, api_problem *);
 bool api_read_tokenize(const api_service *, const char *body, size_t length, attn_arena *, api_tokenize_request *out, api_problem *);
-uint64_t api_request_bytes(uint64_t body_length);
+uint64_t api_request_bytes(const char *body, size_t length);
 
 /* ---- model-free inputs ---------------------------------------------------------------------------------------------------- */
 
@@ -110,6 +117,10 @@ attn_price api_operator_item_price(const attn_runtime *, const api_attention_req
 /* Item b as core wants it: sinusoids added, projections done, rotated; memory from the worker's arena. api_check_operator has passed. */
 ATTN_MUST_CHECK attn_status api_operator_item(attn_runtime *, const api_attention_request *, const api_operator_shape *, size_t b, const api_worker *,
                                               attn_operator_input *out, attn_error *);
+
+/* Can this input give what is asked for? `model` is the one that will run, and `shape` NULL; without one `model` is NULL, and `shape` what api_check_operator
+ * found. Else API_OUTPUT_NOT_AVAILABLE, pointer "/output/1" or "/analyses/0". */
+bool api_check_available(const api_attention_request *, const attn_model *model, const api_operator_shape *shape, api_problem *);
 
 /* Resolves against an axis of n: negative indices, slices clipped. List in the arena (n integers for a slice); NULL and *count = n for all. Pointer of a bad
  * index: "/layers/1". */

@@ -1,4 +1,4 @@
-/* request_check.c - what a request's fields must have in common: limits, batches of equal length, and answers that can be.
+/* request_check.c - what the fields of a request's input must have in common: limits, and batches of equal length.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <stdio.h>
@@ -165,31 +165,4 @@ bool api_check_inputs(api_reading *r)
     default:
         return check_free(r);
     }
-}
-
-/* ---- the answer's form ------------------------------------------------------------------------------------------------------------- */
-
-bool api_check_return(api_reading *r)
-{
-    const api_return *want = &r->request.want;
-    struct {
-        bool is_wrong;
-        const char *field, *detail;
-    } rules[] = {
-        { want->dtype == API_UINT8 && want->outputs != ATTN_BIT(ATTN_ATTENTIONS), "dtype",
-          "dtype \"uint8\" is for attentions alone; set output to [\"attentions\"]" },
-        { want->dtype == API_UINT8 && want->encoding != API_ENCODING_BASE64, "dtype", "dtype \"uint8\" needs encoding \"base64\"" },
-        { want->decimals && want->encoding == API_ENCODING_BASE64, "decimals", "decimals are for JSON numbers; leave them out, or set encoding to \"json\"" },
-        { want->decimals && want->dtype == API_FLOAT16, "decimals",
-          "dtype \"float16\" prints the shortest exact number; leave decimals out, or set dtype to \"float32\"" },
-        { want->top_k && !(want->outputs & ATTN_BIT(ATTN_ATTENTIONS)), "top_k", "top_k is of attentions; add \"attentions\" to output, or leave top_k out" },
-        { want->reduce_heads && !(want->outputs & ATTN_MAP_OUTPUTS), "reduce_heads", "reduce_heads is of maps; add one to output, or leave it out" },
-        { want->reduce_layers && !(want->outputs & ATTN_MAP_OUTPUTS), "reduce_layers", "reduce_layers is of maps; add one to output, or leave it out" },
-    };
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        r->field = rules[i].field;
-        if (rules[i].is_wrong)
-            return api_fail_field(r, API_UNSUPPORTED_COMBINATION, "%s", rules[i].detail);
-    }
-    return true;
 }

@@ -25,6 +25,7 @@ typedef enum api_field_id {
     API_F_DECODER_INPUT_IDS,
     API_F_ADD_SPECIAL_TOKENS,
     API_F_TRUNCATION,
+    API_F_MAX_NEW_TOKENS,
     API_F_NUM_ATTENTION_HEADS,
     API_F_NUM_KEY_VALUE_HEADS,
     API_F_W_Q,
@@ -54,6 +55,8 @@ typedef enum api_field_id {
     API_F_REDUCE_HEADS,
     API_F_REDUCE_LAYERS,
     API_F_TOP_K,
+    API_F_POOL,
+    API_F_ANALYSES,
     API_F_ENCODING,
     API_F_DTYPE,
     API_F_DECIMALS,
@@ -84,6 +87,7 @@ typedef struct api_integers {
 typedef struct api_reading {
     api_json json;
     const api_service *service;
+    const api_form *form; /* NULL where the answer has one form only */
     attn_arena *arena;
     api_problem *problem;
     const char *field; /* being read */
@@ -107,6 +111,7 @@ bool api_take_float(api_reading *, void *to);    /* float, finite */
 bool api_take_softcap(api_reading *, void *to);  /* float, finite, not negative */
 bool api_take_theta(api_reading *, void *to);    /* double, positive */
 bool api_take_count(api_reading *, void *to);    /* size_t, at least 1 */
+bool api_take_natural(api_reading *, void *to);  /* size_t, at least 0 */
 bool api_take_decimals(api_reading *, void *to); /* int, 1 to 9 */
 bool api_take_window(api_reading *, void *to);   /* int64_t, at least -1; beyond any position it is -1 */
 bool api_take_name(api_reading *, void *to);     /* const char *, with a NUL behind it */
@@ -114,7 +119,9 @@ bool api_take_encoding(api_reading *, void *to); /* api_encoding */
 bool api_take_dtype(api_reading *, void *to);    /* api_dtype */
 bool api_take_position(api_reading *, void *to); /* api_position */
 bool api_take_reduce(api_reading *, void *to);   /* attn_reduce */
-bool api_take_outputs(api_reading *, void *to);  /* attn_outputs */
+bool api_take_outputs(api_reading *, void *to);  /* the outputs of an api_return */
+bool api_take_analyses(api_reading *, void *to); /* its analyses */
+bool api_take_pool(api_reading *, void *to);     /* its pool */
 
 /* request_lists.c */
 bool api_take_texts(api_reading *, void *to);    /* api_texts */
@@ -148,7 +155,7 @@ void *api_take_memory(api_reading *, size_t count, size_t size);
 /* request_check.c: what depends on several fields, when all have been read and the kind of input is known. */
 bool api_check_texts(api_reading *);  /* limits, forms and lengths of text and text_pair; fills them into the request */
 bool api_check_inputs(api_reading *); /* the same for every kind of input */
-bool api_check_return(api_reading *); /* what of the answer's form does not go together */
+bool api_check_return(api_reading *); /* what of the answer does not go together, or not with its form (request_return.c) */
 
 /* operator_check.c, of a model-free request whose ranks the readers have settled, before anything is known to agree. */
 bool api_operator_is_packed(const api_attention_request *); /* query, key and value hold their heads side by side */

@@ -150,6 +150,16 @@ bool api_take_count(api_reading *r, void *to)
     return true;
 }
 
+bool api_take_natural(api_reading *r, void *to)
+{
+    int64_t value;
+    if (!api_take_int(&r->json, 0, INT64_MAX, &value))
+        return false;
+    size_t count = (size_t)value;
+    memcpy(to, &count, sizeof count);
+    return true;
+}
+
 bool api_take_decimals(api_reading *r, void *to)
 {
     int64_t value;
@@ -218,34 +228,72 @@ bool api_take_position(api_reading *r, void *to)
     return true;
 }
 
-bool api_take_reduce(api_reading *r, void *to)
+static bool read_reduction(api_json *j, attn_reduce *out)
 {
     static const char *const names[] = { "mean", "max", NULL };
     static const attn_reduce reductions[] = { ATTN_REDUCE_MEAN, ATTN_REDUCE_MAX };
     size_t place;
-    if (!api_take_choice(&r->json, names, &place))
+    if (!api_take_choice(j, names, &place))
         return false;
-    memcpy(to, &reductions[place], sizeof reductions[place]);
+    *out = reductions[place];
     return true;
+}
+
+bool api_take_reduce(api_reading *r, void *to)
+{
+    return read_reduction(&r->json, to);
+}
+
+bool api_take_pool(api_reading *r, void *to)
+{
+    static const char *const names[] = { "size", "mode", NULL };
+    api_return *want = to;
+    api_json *j = &r->json;
+    uint64_t seen = 0;
+    size_t place = 0;
+    want->pool_mode = ATTN_REDUCE_MEAN;
+    if (!api_json_open_object(j))
+        return false;
+    while (api_next_member(j, names, &seen, &place)) {
+        bool is_size = place == 0;
+        if (is_size ? !api_take_count(r, &want->pool_size) : !read_reduction(j, &want->pool_mode))
+            return false;
+    }
+    if (api_json_ok(j) && want->pool_size == 0)
+        return api_fail(r->problem, API_MISSING_FIELD, "/pool/size", "\"size\" is missing: the most bins that an axis may have");
+    return api_json_ok(j);
+}
+
+/* An array of names as a set of their places among the known ones, `at` being where each came first in the array. */
+static bool read_set(api_json *j, const char *const *names, uint32_t *set, size_t *at)
+{
+    *set = 0;
+    if (!api_json_open_array(j))
+        return false;
+    for (size_t i = 0, place; api_json_next_element(j); i++) {
+        if (!api_take_choice(j, names, &place))
+            return false;
+        if (!(*set >> place & 1))
+            at[place] = i;
+        *set |= (uint32_t)1 << place;
+    }
+    return api_json_ok(j);
 }
 
 bool api_take_outputs(api_reading *r, void *to)
 {
+    api_return *want = to;
     const char *names[ATTN_OUTPUT_COUNT + 1] = { NULL };
     for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
         names[o] = attn_output_name((attn_output)o);
-    attn_outputs outputs = 0;
-    api_json *j = &r->json;
-    if (!api_json_open_array(j))
-        return false;
-    while (api_json_next_element(j)) {
-        size_t place;
-        if (!api_take_choice(j, names, &place))
-            return false;
-        outputs |= ATTN_BIT(place);
-    }
-    if (api_json_ok(j) && outputs == 0)
-        return api_fail_field(r, API_EMPTY, "output names nothing to return");
-    memcpy(to, &outputs, sizeof outputs);
-    return api_json_ok(j);
+    return read_set(&r->json, names, &want->outputs, want->output_places);
+}
+
+bool api_take_analyses(api_reading *r, void *to)
+{
+    api_return *want = to;
+    const char *names[ATTN_ANALYSIS_COUNT + 1] = { NULL };
+    for (int a = 0; a < ATTN_ANALYSIS_COUNT; a++)
+        names[a] = attn_analysis_name((attn_analysis)a);
+    return read_set(&r->json, names, &want->analyses, want->analysis_places);
 }

@@ -6,30 +6,26 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ATTENTION, TOKENIZE, ESTIMATE, MODELS, MODEL, OPENAPI_JSON, OPENAPI_YAML, HEALTHZ, READYZ, METRICS, NUM_ROUTES };
+enum { ATTENTION, TOKENIZE, ESTIMATE, MODELS, MODEL, OPENAPI_JSON, OPENAPI_YAML, DOCS, HEALTHZ, READYZ, METRICS, NUM_ROUTES };
 
 static const api_route routes[NUM_ROUTES + 1] = {
-    [ATTENTION] = { "POST", "/v1/attention", API_WORK },
-    [TOKENIZE] = { "POST", "/v1/tokenize", API_WORK },
-    [ESTIMATE] = { "POST", "/v1/estimate", API_WORK },
-    [MODELS] = { "GET", "/v1/models", API_INLINE },
-    [MODEL] = { "GET", "/v1/models/{name}", API_INLINE },
-    [OPENAPI_JSON] = { "GET", "/openapi.json", API_INLINE },
-    [OPENAPI_YAML] = { "GET", "/openapi.yaml", API_INLINE },
-    [HEALTHZ] = { "GET", "/healthz", API_HEALTH },
-    [READYZ] = { "GET", "/readyz", API_READY },
+    [ATTENTION] = { "POST", "/v1/attention", API_WORK },     [TOKENIZE] = { "POST", "/v1/tokenize", API_WORK },
+    [ESTIMATE] = { "POST", "/v1/estimate", API_WORK },       [MODELS] = { "GET", "/v1/models", API_INLINE },
+    [MODEL] = { "GET", "/v1/models/{name}", API_INLINE },    [OPENAPI_JSON] = { "GET", "/openapi.json", API_INLINE },
+    [OPENAPI_YAML] = { "GET", "/openapi.yaml", API_INLINE }, [DOCS] = { "GET", "/docs", API_INLINE },
+    [HEALTHZ] = { "GET", "/healthz", API_HEALTH },           [READYZ] = { "GET", "/readyz", API_READY },
     [METRICS] = { "GET", "/metrics", API_METRICS },
 };
 
-/* What answers have for a type; health's is nobody's business, so that no picky probe fails. */
+/* What answers have for a type. Attention's have several (form.h); health's is nobody's business, so that no picky probe fails. */
 static const char *const types[NUM_ROUTES] = {
-    [ATTENTION] = "application/json", [TOKENIZE] = "application/json",     [ESTIMATE] = "application/json",     [MODELS] = "application/json",
-    [MODEL] = "application/json",     [OPENAPI_JSON] = "application/json", [OPENAPI_YAML] = "application/yaml", [METRICS] = "text/plain",
+    [TOKENIZE] = "application/json",     [ESTIMATE] = "application/json",     [MODELS] = "application/json", [MODEL] = "application/json",
+    [OPENAPI_JSON] = "application/json", [OPENAPI_YAML] = "application/yaml", [DOCS] = "text/html",          [METRICS] = "text/plain",
 };
 
 static attn_status (*const handlers[NUM_ROUTES])(api_call *) = {
-    [ATTENTION] = api_handle_attention, [TOKENIZE] = api_handle_tokenize,    [ESTIMATE] = api_handle_estimate,    [MODELS] = api_handle_models,
-    [MODEL] = api_handle_model,         [OPENAPI_JSON] = api_handle_openapi, [OPENAPI_YAML] = api_handle_openapi,
+    [ATTENTION] = api_handle_attention, [TOKENIZE] = api_handle_tokenize, [ESTIMATE] = api_handle_estimate, [MODELS] = api_handle_models,
+    [MODEL] = api_handle_model,         [OPENAPI_JSON] = api_handle_page, [OPENAPI_YAML] = api_handle_page, [DOCS] = api_handle_page,
 };
 
 const api_route *api_routes(void)
@@ -79,24 +75,35 @@ static bool check_method(const api_request *req, const api_route *route, api_pro
     return false;
 }
 
-static bool check_accept(const char *accept, const char *where, const char *type, api_problem *problem)
+/* Parameters of a route that has none, or of the one that has accept, into `accept`: empty where there is none. */
+static bool read_query(const api_request *req, const api_route *route, char accept[API_PARAMETER_BYTES], api_problem *problem)
 {
-    if (!type || api_accept_quality(accept, type) > 0)
-        return true;
-    return api_fail(problem, API_NOT_ACCEPTABLE, NULL, "this route answers with %s, and %s excludes it", type, where);
-}
-
-static bool check_query(const api_request *req, const api_route *route, api_problem *problem)
-{
-    char name[64], value[256];
+    char name[API_PARAMETER_BYTES];
     const char *query = req->query;
-    while (api_next_parameter(&query, name, sizeof name, value, sizeof value)) {
+    accept[0] = '\0';
+    for (bool seen = false; api_next_parameter(&query, name, sizeof name, accept, API_PARAMETER_BYTES); seen = true) {
         if (route != &routes[ESTIMATE] || strcmp(name, "accept") != 0)
-            return api_fail(problem, API_UNKNOWN_PARAMETER, NULL, "%s has no query parameter \"%s\"", route->path, name);
-        if (!check_accept(value, "the query parameter accept", types[ATTENTION], problem))
-            return false;
+            return api_fail(problem, API_UNKNOWN_PARAMETER, NULL, "%s has no query parameter \"%.100s\"", route->path, name);
+        if (seen)
+            return api_fail(problem, API_DUPLICATE_FIELD, NULL, "the query parameter accept is given twice");
+        if (strlen(accept) == API_PARAMETER_BYTES - 1)
+            return api_fail(problem, API_UNKNOWN_VALUE, NULL, "the query parameter accept is too long: at most %d bytes are read", API_PARAMETER_BYTES - 2);
     }
     return true;
+}
+
+/* The query, and Accept: what there is to say about the answer's form. Routes that answer in one form leave *form as it is. */
+static bool choose_form(const api_request *req, const api_route *route, api_form *form, api_problem *problem)
+{
+    char accept[API_PARAMETER_BYTES];
+    if (route == &routes[ATTENTION])
+        return api_form_choose(req->accept, req->query, form, problem);
+    if (!read_query(req, route, accept, problem) || (route == &routes[ESTIMATE] && !api_form_choose(accept, NULL, form, problem)))
+        return false;
+    const char *type = types[route - routes];
+    if (!type || api_accept_weigh(req->accept, type).quality > 0)
+        return true;
+    return api_fail(problem, API_NOT_ACCEPTABLE, NULL, "this route answers with %s, and Accept excludes it", type);
 }
 
 static bool check_body(const api_service *service, const api_request *req, api_problem *problem)
@@ -117,10 +124,11 @@ static bool check_body(const api_service *service, const api_request *req, api_p
 
 bool api_check(const api_service *service, const api_request *req, const api_route **route, api_problem *problem)
 {
+    api_form form;
     const api_route *found = find_route(req->path);
     if (!found)
         return api_fail(problem, API_NOT_FOUND, NULL, "there is nothing at %.200s; /openapi.json says what there is", req->path);
-    if (!check_method(req, found, problem) || !check_query(req, found, problem) || !check_accept(req->accept, "Accept", types[found - routes], problem))
+    if (!check_method(req, found, problem) || !choose_form(req, found, &form, problem))
         return false;
     if (found->kind == API_WORK && !check_body(service, req, problem))
         return false;
@@ -163,16 +171,23 @@ const char *api_call_body(const api_call *call)
     return call->request->body ? call->request->body : "";
 }
 
-extern const char api_openapi_json[], api_openapi_json_end[], api_openapi_yaml[], api_openapi_yaml_end[];
+extern const char api_openapi_json[], api_openapi_json_end[], api_openapi_yaml[], api_openapi_yaml_end[], api_docs_html[], api_docs_html_end[];
 
-attn_status api_handle_openapi(api_call *call)
+static const struct page {
+    const char *begin, *end, *content_type;
+} pages[NUM_ROUTES] = {
+    [OPENAPI_JSON] = { api_openapi_json, api_openapi_json_end, "application/json" },
+    [OPENAPI_YAML] = { api_openapi_yaml, api_openapi_yaml_end, "application/yaml" },
+    [DOCS] = { api_docs_html, api_docs_html_end, "text/html; charset=utf-8" },
+};
+
+attn_status api_handle_page(api_call *call)
 {
-    bool yaml = call->route == &routes[OPENAPI_YAML];
-    const char *text = yaml ? api_openapi_yaml : api_openapi_json, *end = yaml ? api_openapi_yaml_end : api_openapi_json_end;
+    const struct page *page = &pages[call->route - routes];
+    size_t length = (size_t)(page->end - page->begin);
     api_out out;
-    api_head head = { .status = 200, .content_type = types[call->route - routes], .has_length = true, .length = (uint64_t)(end - text) };
-    api_out_init(&out, call->reply, head);
-    api_out_bytes(&out, text, (size_t)(end - text));
+    api_out_init(&out, call->reply, (api_head){ .status = 200, .content_type = page->content_type, .has_length = true, .length = length });
+    api_out_bytes(&out, page->begin, length);
     return api_call_finish(call, &out, ATTN_OK, NULL);
 }
 
@@ -207,8 +222,12 @@ attn_status api_handle(const api_service *service, const api_request *request, c
     api_call call = { .service = service, .request = request, .route = route, .worker = worker, .reply = reply, .reserved = request->held_bytes };
     call.err = err ? err : &own;
     size_t r = (size_t)(route - routes);
-    attn_status st = handlers[r] ? handlers[r](&call) : attn_fail(call.err, ATTN_E_INTERNAL, route->path, "this route is answered by the server");
-    *outcome = API_OK;
+    attn_status st = ATTN_E_INPUT;
+    if (!handlers[r])
+        st = attn_fail(call.err, ATTN_E_INTERNAL, route->path, "this route is answered by the server");
+    else if (choose_form(request, route, &call.form, &call.problem)) /* api_check has said yes to it */
+        st = handlers[r](&call);
+    *outcome = call.problem.code; /* of a complete answer too, if it tells of a failure itself */
     if (st == ATTN_OK)
         return ATTN_OK;
     if (call.problem.code == API_OK) {

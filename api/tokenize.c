@@ -47,7 +47,7 @@ attn_status api_handle_tokenize(api_call *call)
     api_tokenize_request req;
     attn_encoding *encodings;
     size_t length = call->request->body_length;
-    if (!api_call_reserve(call, api_request_bytes(length)) ||
+    if (!api_call_reserve(call, api_request_bytes(api_call_body(call), length)) ||
         !api_read_tokenize(call->service, api_call_body(call), length, call->worker->arena, &req, &call->problem))
         return ATTN_E_INPUT;
     const api_model *model = api_find_model(call->service, req.model, &call->problem);

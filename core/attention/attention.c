@@ -6,7 +6,8 @@
  *                          c    = sum a[j] * v[j]                a matrix product again
  *
  * Fast attention avoids ever holding a row of a. We are asked for the rows, so a block of them is made in the map's own memory, or in scratch that fits
- * the second-level cache when nobody keeps it.
+ * the second-level cache when nobody keeps it. Pooled maps are made without rows (pooled.c); what is left then comes from a walk of this kind that keeps
+ * no map.
  *
  * What makes bits independent of threads and blocks: a product's element depends on its two rows alone (gemm.h); a softmax sees exactly the visible
  * range of its row; and a @ v is summed over CHUNKs of keys at fixed places. Chunks that a whole block does not see are left out, which changes
@@ -45,7 +46,9 @@ typedef struct plan {
     size_t batch;                              /* key/value heads packed at a time */
     size_t row;                                /* floats from row to row of scratch scores */
     size_t gemm_bytes, sum_bytes, score_bytes; /* scratch of one slot: a product's, one chunk's context, scores */
-    size_t slot_bytes, total;                  /* all scratch of one slot, everything */
+    size_t slot_bytes;                         /* all of it */
+    size_t analysis_bytes;                     /* sums of every block */
+    size_t total;
 } plan;
 
 typedef struct attention_job {
@@ -57,6 +60,7 @@ typedef struct attention_job {
     plan size;
     size_t first_group; /* of the key/value heads packed now */
     unsigned char *panels, *scratch;
+    attn_row_sums *sums;    /* [H, blocks], where there is an analyst */
     _Atomic uint64_t fault; /* task number * 8 + fault, the least so far; UINT64_MAX: none */
     atomic_bool cancelled;
 } attention_job;
@@ -70,9 +74,10 @@ typedef struct block {
     const unsigned char *panels;
     float *x; /* [rows, row]: scores, then weights */
     size_t row;
-    bool weighs;                          /* x goes through the softmax */
-    float *scores, *raw_scores, *context; /* row 0 of this block in the outputs, or NULL; x may be one of them */
+    bool weighs;                                           /* x goes through the softmax */
+    float *scores, *raw_scores, *weighted_norms, *context; /* row 0 of this block in the outputs, or NULL; x may be one of them */
     float *gemm_scratch, *sum;
+    attn_row_sums *row_sums; /* NULL: nobody looks at the rows */
 } block;
 
 /* ---- sizes -------------------------------------------------------------------------------------------------------------- */
@@ -84,7 +89,7 @@ static bool is_kept(const attn_attention_out *out, size_t h)
 
 static bool has_maps(const attn_attention_out *out)
 {
-    return out->attentions || out->scores || out->raw_scores;
+    return out->attentions || out->scores || out->raw_scores || out->weighted_norms;
 }
 
 static bool wants_context(const attn_attention_out *out, size_t h)
@@ -94,18 +99,25 @@ static bool wants_context(const attn_attention_out *out, size_t h)
 
 static bool is_wanted(const attn_attention_out *out, size_t h)
 {
-    return wants_context(out, h) || (is_kept(out, h) && has_maps(out));
+    return wants_context(out, h) || (is_kept(out, h) && (has_maps(out) || out->analyst));
+}
+
+/* The map in which a kept head's weights are made, or NULL. In weighted_norms they turn into norms when nobody needs the weights any more. */
+static float *weight_map(const attn_attention_out *out)
+{
+    return out->attentions ? out->attentions : out->weighted_norms;
+}
+
+static bool needs_weights(const attn_attention_out *out, size_t h)
+{
+    return wants_context(out, h) || (is_kept(out, h) && (weight_map(out) || out->analyst));
 }
 
 /* Whether some head's weights have no map to be made in. */
 static bool needs_scratch_scores(const attn_operator_input *in, const attn_attention_out *out)
 {
-    if (!out->context)
-        return false;
-    if (!out->attentions)
-        return true;
-    for (size_t h = 0; h < in->num_attention_heads && !out->context_of_kept; h++)
-        if (!is_kept(out, h))
+    for (size_t h = 0; h < in->num_attention_heads; h++)
+        if (needs_weights(out, h) && !(is_kept(out, h) && weight_map(out)))
             return true;
     return false;
 }
@@ -161,15 +173,77 @@ static bool plan_make(plan *size, const attn_runtime *runtime, const attn_operat
     *size = (plan){ .block = block_rows(gemm, in->T_q, in->T_k) };
     size->blocks = attn_ceil_div(in->T_q, size->block);
     size->chunks = out->context ? (in->T_k - 1) / CHUNK + 1 : 0;
-    size_t panels, scratch;
+    size_t panels, scratch, sums = 0;
+    if (out->analyst && !attn_mul(in->num_attention_heads, size->blocks, &sums))
+        return false;
     return plan_panels(size, gemm, in) && plan_slot(size, gemm, in, out) && attn_mul(size->batch, size->head_bytes, &panels) &&
-           attn_mul((size_t)attn_runtime_threads(runtime), size->slot_bytes, &scratch) && attn_add(panels, scratch, &size->total);
+           attn_mul((size_t)attn_runtime_threads(runtime), size->slot_bytes, &scratch) && sized(sums, sizeof(attn_row_sums), &size->analysis_bytes) &&
+           attn_add(panels, scratch, &size->total) && attn_add(size->total, size->analysis_bytes, &size->total);
+}
+
+/* ---- pooled maps -------------------------------------------------------------------------------------------------------- */
+
+static bool is_pooled(const attn_attention_out *out)
+{
+    return out->pool && has_maps(out);
+}
+
+/* What the walk over chunks of keys makes: maps, and the context if all rows are in them. */
+static attn_attention_out pooled_part(const attn_attention_out *out)
+{
+    attn_attention_out part = *out;
+    if (part.pool->queries)
+        part.context = NULL;
+    part.analyst = NULL;
+    part.sums = NULL;
+    return part;
+}
+
+/* What it leaves out, for a walk over whole rows that keeps no map. */
+static attn_attention_out plain_part(const attn_attention_out *out)
+{
+    attn_attention_out part = *out;
+    part.attentions = part.scores = part.raw_scores = part.weighted_norms = NULL;
+    if (!part.pool->queries)
+        part.context = NULL;
+    return part;
+}
+
+static bool is_empty(const attn_attention_out *out)
+{
+    return !has_maps(out) && !out->context && !out->analyst;
+}
+
+static uint64_t walk_bytes(const attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out)
+{
+    plan size;
+    return plan_make(&size, runtime, in, out) ? size.total : UINT64_MAX;
 }
 
 uint64_t attn_attention_bytes(const attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out)
 {
-    plan size;
-    return plan_make(&size, runtime, in, out) ? size.total : UINT64_MAX;
+    if (!is_pooled(out))
+        return walk_bytes(runtime, in, out);
+    attn_attention_out pooled = pooled_part(out), plain = plain_part(out);
+    uint64_t first = attn_attention_pooled_bytes(runtime, in, &pooled), second = is_empty(&plain) ? 0 : walk_bytes(runtime, in, &plain);
+    return first > second ? first : second; /* one after the other in the same memory */
+}
+
+/* Scores of these queries with all keys, and contexts. */
+static uint64_t walk_flops(const attn_operator_input *in, const attn_attention_out *out, size_t kept, size_t queries)
+{
+    uint64_t heads = out->context && !out->context_of_kept ? in->num_attention_heads : kept;
+    uint64_t width = attn_plus(in->head_dim, out->context ? in->value_dim : 0);
+    return attn_times(attn_times(attn_times(2, heads), attn_times(queries, in->T_k)), width);
+}
+
+uint64_t attn_attention_flops(const attn_operator_input *in, const attn_attention_out *out, size_t kept)
+{
+    if (!is_pooled(out))
+        return is_empty(out) ? 0 : walk_flops(in, out, kept, in->T_q);
+    attn_attention_out pooled = pooled_part(out), plain = plain_part(out);
+    size_t listed = out->pool->queries ? out->pool->num_queries : in->T_q;
+    return attn_plus(walk_flops(in, &pooled, kept, listed), is_empty(&plain) ? 0 : walk_flops(in, &plain, kept, in->T_q));
 }
 
 /* ---- faults ------------------------------------------------------------------------------------------------------------- */
@@ -242,7 +316,8 @@ static attention_fault finish_row(const block *b, size_t r)
         return FAULT_RAW_SCORES;
     if (!b->scores && !b->weighs)
         return FAULT_NONE;
-    if (sees && !attn_score_row(b->job->kernels, &in->rules, b->h, b->first + r, range, x, &shift))
+    attn_row_part row = { .h = b->h, .i = b->first + r, .seen = range, .part = range };
+    if (sees && !attn_score_row(b->job->kernels, &in->rules, &row, x + range.lo, &shift))
         return FAULT_SCORES;
     if (b->scores)
         write_scores(b->scores + r * in->T_k, x, range, in->T_k, shift);
@@ -250,7 +325,11 @@ static attention_fault finish_row(const block *b, size_t r)
         return FAULT_NONE;
     fill(x, b->set.lo, range.lo, 0.0f);
     fill(x, range.hi, b->set.hi, 0.0f);
-    return !sees || b->job->kernels->softmax_row(x + range.lo, range.hi - range.lo) ? FAULT_NONE : FAULT_SCORES;
+    if (sees && !b->job->kernels->softmax_row(x + range.lo, range.hi - range.lo))
+        return FAULT_SCORES;
+    if (sees && b->row_sums)
+        attn_analyse_row(b->job->out->analyst, b->job->kernels, b->first + r, x, range, b->row_sums);
+    return FAULT_NONE;
 }
 
 /* ---- one block ---------------------------------------------------------------------------------------------------------- */
@@ -294,6 +373,19 @@ static attention_fault multiply_values(const block *b)
     return FAULT_NONE;
 }
 
+/* weighted_norms = weights times the norms of what their keys give. */
+static void weigh_norms(const block *b)
+{
+    size_t T_k = b->job->in->T_k;
+    const float *norms = b->job->out->transformed_norms + b->h * T_k;
+    for (size_t r = 0; r < b->rows; r++) {
+        const float *x = b->x + r * b->row;
+        float *y = b->weighted_norms + r * T_k;
+        for (size_t j = 0; j < T_k; j++)
+            y[j] = x[j] * norms[j];
+    }
+}
+
 static void choose_keys(block *b, bool keeps_weights)
 {
     const attn_operator_input *in = b->job->in;
@@ -314,17 +406,19 @@ static void place_block(block *b, unsigned char *scratch)
     size_t T_q = job->in->T_q, T_k = job->in->T_k, place = out->slot && is_kept(out, b->h) ? (size_t)out->slot[b->h] : b->h;
     size_t at = (place * T_q + b->first) * T_k;
     bool kept = is_kept(out, b->h);
-    float *weights = kept && out->attentions ? out->attentions + at : NULL;
+    float *weights = kept && weight_map(out) ? weight_map(out) + at : NULL;
     b->gemm_scratch = (float *)scratch;
     b->sum = (float *)(scratch + job->size.gemm_bytes);
     b->scores = kept && out->scores ? out->scores + at : NULL;
     b->raw_scores = kept && out->raw_scores ? out->raw_scores + at : NULL;
+    b->weighted_norms = kept && out->weighted_norms ? out->weighted_norms + at : NULL;
+    b->row_sums = kept && out->analyst ? job->sums + b->h * job->size.blocks + b->first / job->size.block : NULL;
     if (wants_context(out, b->h))
         b->context = out->context + (ptrdiff_t)(out->context_of_kept ? place : b->h) * out->context_head_stride + (ptrdiff_t)b->first * out->context_row_stride;
-    b->weighs = weights || b->context;
+    b->weighs = needs_weights(out, b->h);
     b->row = T_k;
     b->x = weights;
-    if (!weights && b->context) {
+    if (!weights && b->weighs) {
         b->x = (float *)(scratch + job->size.gemm_bytes + job->size.sum_bytes);
         b->row = job->size.row;
     } else if (!weights) {
@@ -338,7 +432,11 @@ static attention_fault compute_block(const block *b)
     attention_fault found = multiply_keys(b);
     for (size_t r = 0; r < b->rows && found == FAULT_NONE; r++)
         found = finish_row(b, r);
-    return found == FAULT_NONE && b->context ? multiply_values(b) : found;
+    if (found == FAULT_NONE && b->context)
+        found = multiply_values(b);
+    if (found == FAULT_NONE && b->weighted_norms)
+        weigh_norms(b);
+    return found;
 }
 
 static void block_task(void *ctx, size_t i, int slot)
@@ -405,8 +503,22 @@ static void run_groups(attn_runtime *runtime, attention_job *job)
     }
 }
 
-attn_status attn_attention(attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out, attn_arena *arena, attn_cancel *cancel,
-                           attn_error *err)
+/* The sums of a head's blocks, in their order: the same for any number of threads. */
+static void add_sums(const attention_job *job)
+{
+    for (size_t h = 0; h < job->in->num_attention_heads; h++) {
+        if (!is_kept(job->out, h))
+            continue;
+        attn_row_sums *sums = &job->out->sums[job->out->slot ? (size_t)job->out->slot[h] : h];
+        *sums = (attn_row_sums){ 0 };
+        for (size_t i = 0; i < job->size.blocks; i++)
+            attn_row_sums_add(sums, &job->sums[h * job->size.blocks + i]);
+    }
+}
+
+/* Attention over whole rows: all but pooled maps. */
+static attn_status walk(attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out, attn_arena *arena, attn_cancel *cancel,
+                        attn_error *err)
 {
     attention_job job = {
         .in = in, .out = out, .kernels = attn_runtime_table(runtime), .gemm = attn_runtime_gemm(runtime), .cancel = cancel, .fault = UINT64_MAX
@@ -416,27 +528,26 @@ attn_status attn_attention(attn_runtime *runtime, const attn_operator_input *in,
     attn_arena_mark mark = attn_arena_save(arena);
     job.panels = attn_arena_take(arena, job.size.batch, job.size.head_bytes);
     job.scratch = attn_arena_take(arena, (size_t)attn_runtime_threads(runtime), job.size.slot_bytes);
+    job.sums = out->analyst ? attn_arena_zero(arena, job.size.analysis_bytes, 1) : NULL;
     attn_status status = ATTN_OK;
-    if (!job.panels || !job.scratch) {
+    if (!job.panels || !job.scratch || (out->analyst && !job.sums)) {
         status = attn_fail_memory(err);
     } else {
         run_groups(runtime, &job);
         status = report(&job, err);
     }
+    if (status == ATTN_OK && out->analyst)
+        add_sums(&job);
     attn_arena_rewind(arena, mark);
     return status;
 }
 
-size_t attn_head_slots(const attn_keep *keep, size_t H, int32_t *slot, int32_t *order)
+attn_status attn_attention(attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out, attn_arena *arena, attn_cancel *cancel,
+                           attn_error *err)
 {
-    size_t kept = 0, n = keep->heads ? keep->num_heads : H;
-    for (size_t h = 0; h < H; h++)
-        slot[h] = -1;
-    for (size_t i = 0; i < n; i++) {
-        size_t h = keep->heads ? (size_t)keep->heads[i] : i;
-        if (slot[h] < 0)
-            slot[h] = (int32_t)kept++;
-        order[i] = slot[h];
-    }
-    return kept;
+    if (!is_pooled(out))
+        return walk(runtime, in, out, arena, cancel, err);
+    attn_attention_out pooled = pooled_part(out), plain = plain_part(out);
+    attn_status status = attn_attention_pooled(runtime, in, &pooled, arena, cancel, err);
+    return status == ATTN_OK && !is_empty(&plain) ? walk(runtime, in, &plain, arena, cancel, err) : status;
 }

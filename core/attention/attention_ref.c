@@ -75,19 +75,76 @@ static void write_context(const attn_operator_input *in, size_t h, size_t i, flo
     }
 }
 
-static void write_maps(const attn_operator_input *in, const attn_attention_out *out, size_t h, size_t i, size_t place)
+/* A row, with what its softmax needs. */
+typedef struct row {
+    size_t h, i;
+    double largest, total;
+} row;
+
+static row row_of(const attn_operator_input *in, size_t h, size_t i)
 {
-    double largest, total = row_sum(in, h, i, &largest);
-    for (size_t j = 0; j < in->T_k; j++) {
-        size_t at = (place * in->T_q + i) * in->T_k + j;
-        double s = score(in, h, i, j);
-        if (out->attentions)
-            out->attentions[at] = total > 0.0 ? (float)(exp(s - largest) / total) : 0.0f;
-        if (out->scores)
-            out->scores[at] = (float)s;
-        if (out->raw_scores)
-            out->raw_scores[at] = (float)raw_score(in, h, i, j);
+    row r = { .h = h, .i = i };
+    r.total = row_sum(in, h, i, &r.largest);
+    return r;
+}
+
+static double map_value(const attn_operator_input *in, const attn_attention_out *out, attn_output map, const row *r, size_t j)
+{
+    if (map == ATTN_RAW_SCORES)
+        return raw_score(in, r->h, r->i, j);
+    double s = score(in, r->h, r->i, j);
+    if (map == ATTN_SCORES)
+        return s;
+    double weight = r->total > 0.0 ? exp(s - r->largest) / r->total : 0.0;
+    return map == ATTN_WEIGHTED_NORMS ? weight * (double)out->transformed_norms[r->h * in->T_k + j] : weight;
+}
+
+/* The mean or the largest of a map's bin. */
+static double bin_value(const attn_operator_input *in, const attn_attention_out *out, attn_output map, size_t h, const size_t *bin, const size_t *bins)
+{
+    const attn_pool *pool = out->pool;
+    size_t queries = pool->queries ? pool->num_queries : in->T_q, keys = pool->keys ? pool->num_keys : in->T_k, count = 0;
+    double sum = 0.0, largest = -INFINITY;
+    for (size_t p = attn_pool_edge(queries, bins[0], bin[0]); p < attn_pool_edge(queries, bins[0], bin[0] + 1); p++) {
+        row r = row_of(in, h, pool->queries ? (size_t)pool->queries[p] : p);
+        for (size_t k = attn_pool_edge(keys, bins[1], bin[1]); k < attn_pool_edge(keys, bins[1], bin[1] + 1); k++, count++) {
+            double x = map_value(in, out, map, &r, pool->keys ? (size_t)pool->keys[k] : k);
+            sum += x;
+            largest = fmax(largest, x);
+        }
     }
+    return pool->mode == ATTN_REDUCE_MEAN ? sum / (double)count : largest;
+}
+
+static void write_bins(const attn_operator_input *in, const attn_attention_out *out, attn_output map, float *dst, size_t h)
+{
+    const attn_pool *pool = out->pool;
+    const size_t bins[2] = { attn_pool_bins(pool->queries ? pool->num_queries : in->T_q, pool->size),
+                             attn_pool_bins(pool->keys ? pool->num_keys : in->T_k, pool->size) };
+    for (size_t n = 0; n < bins[0] * bins[1]; n++)
+        dst[n] = (float)bin_value(in, out, map, h, (const size_t[2]){ n / bins[1], n % bins[1] }, bins);
+}
+
+static void write_map(const attn_operator_input *in, const attn_attention_out *out, attn_output map, float *dst, size_t h)
+{
+    for (size_t i = 0; i < in->T_q; i++) {
+        row r = row_of(in, h, i);
+        for (size_t j = 0; j < in->T_k; j++)
+            dst[i * in->T_k + j] = (float)map_value(in, out, map, &r, j);
+    }
+}
+
+static void write_maps(const attn_operator_input *in, const attn_attention_out *out, size_t h, size_t place)
+{
+    float *const maps[ATTN_OUTPUT_COUNT] = {
+        [ATTN_ATTENTIONS] = out->attentions, [ATTN_SCORES] = out->scores, [ATTN_RAW_SCORES] = out->raw_scores, [ATTN_WEIGHTED_NORMS] = out->weighted_norms
+    };
+    const attn_pool *pool = out->pool;
+    size_t rows = pool ? attn_pool_bins(pool->queries ? pool->num_queries : in->T_q, pool->size) : in->T_q;
+    size_t columns = pool ? attn_pool_bins(pool->keys ? pool->num_keys : in->T_k, pool->size) : in->T_k;
+    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
+        if (maps[o])
+            (pool ? write_bins : write_map)(in, out, (attn_output)o, maps[o] + place * rows * columns, h);
 }
 
 void attn_attention_reference(const attn_operator_input *in, const attn_attention_out *out)
@@ -95,11 +152,9 @@ void attn_attention_reference(const attn_operator_input *in, const attn_attentio
     for (size_t h = 0; h < in->num_attention_heads; h++) {
         bool kept = !out->slot || out->slot[h] >= 0;
         size_t place = out->slot && kept ? (size_t)out->slot[h] : h, context_place = out->context_of_kept ? place : h;
-        for (size_t i = 0; i < in->T_q; i++) {
-            if (kept)
-                write_maps(in, out, h, i, place);
-            if (out->context && (kept || !out->context_of_kept))
-                write_context(in, h, i, out->context + (ptrdiff_t)context_place * out->context_head_stride + (ptrdiff_t)i * out->context_row_stride);
-        }
+        if (kept)
+            write_maps(in, out, h, place);
+        for (size_t i = 0; i < in->T_q && out->context && (kept || !out->context_of_kept); i++)
+            write_context(in, h, i, out->context + (ptrdiff_t)context_place * out->context_head_stride + (ptrdiff_t)i * out->context_row_stride);
     }
 }

@@ -43,25 +43,25 @@ attn_range attn_visible_keys(const attn_rules *rules, size_t i, size_t T_k)
 }
 
 /* x[j] -= slope * |c - j|, c the visible key nearest to position p; returns slope * |p - c|. As c lies between p and every j, |p - j| = |p - c| + |c - j|. */
-static float add_alibi(float *x, attn_range range, float slope, int64_t p)
+static float add_alibi(float *x, const attn_row_part *row, float slope, int64_t p)
 {
-    int64_t first = (int64_t)range.lo, last = (int64_t)range.hi - 1;
-    int64_t c = p < first ? first : p > last ? last : p;
-    for (int64_t j = first; j < c; j++)
-        x[j] -= slope * (float)(c - j);
-    for (int64_t j = c; j <= last; j++)
-        x[j] -= slope * (float)(j - c);
+    int64_t first = (int64_t)row->seen.lo, last = (int64_t)row->seen.hi - 1, from = (int64_t)row->part.lo, end = (int64_t)row->part.hi;
+    int64_t c = p < first ? first : p > last ? last : p, turn = c < from ? from : c > end ? end : c;
+    for (int64_t j = from; j < turn; j++)
+        x[j - from] -= slope * (float)(c - j);
+    for (int64_t j = turn; j < end; j++)
+        x[j - from] -= slope * (float)(j - c);
     return slope * (float)fabs((double)p - (double)c);
 }
 
-static void hide_by_mask(float *x, attn_range range, const uint8_t *keep, ptrdiff_t stride)
+static void hide_by_mask(float *x, size_t n, const uint8_t *keep, ptrdiff_t stride)
 {
     if (stride == 1) { /* said apart so that it is vectorised */
-        for (size_t j = range.lo; j < range.hi; j++)
+        for (size_t j = 0; j < n; j++)
             x[j] = keep[j] ? x[j] : -INFINITY;
         return;
     }
-    for (size_t j = range.lo; j < range.hi; j++)
+    for (size_t j = 0; j < n; j++)
         x[j] = keep[(ptrdiff_t)j * stride] ? x[j] : -INFINITY;
 }
 
@@ -71,18 +71,18 @@ static bool left_float32(float score, float mask)
     return !(fabsf(score) <= FLT_MAX) & !(mask == -INFINITY);
 }
 
-static bool add_mask(float *x, attn_range range, const float *add, ptrdiff_t stride)
+static bool add_mask(float *x, size_t n, const float *add, ptrdiff_t stride)
 {
     unsigned bad = 0;
     if (stride == 1) {
-        for (size_t j = range.lo; j < range.hi; j++) {
+        for (size_t j = 0; j < n; j++) {
             float score = x[j] + add[j];
             bad |= left_float32(score, add[j]);
             x[j] = score;
         }
         return bad == 0;
     }
-    for (size_t j = range.lo; j < range.hi; j++) {
+    for (size_t j = 0; j < n; j++) {
         float mask = add[(ptrdiff_t)j * stride], score = x[j] + mask;
         bad |= left_float32(score, mask);
         x[j] = score;
@@ -90,16 +90,17 @@ static bool add_mask(float *x, attn_range range, const float *add, ptrdiff_t str
     return bad == 0;
 }
 
-bool attn_score_row(const attn_kernels *kernels, const attn_rules *rules, size_t h, size_t i, attn_range range, float *x, float *shift)
+bool attn_score_row(const attn_kernels *kernels, const attn_rules *rules, const attn_row_part *row, float *x, float *shift)
 {
     const attn_mask *mask = &rules->mask;
-    ptrdiff_t at = (ptrdiff_t)h * mask->head_stride + (ptrdiff_t)i * mask->query_stride;
+    size_t n = row->part.hi - row->part.lo;
+    ptrdiff_t at = (ptrdiff_t)row->h * mask->head_stride + (ptrdiff_t)row->i * mask->query_stride + (ptrdiff_t)row->part.lo * mask->key_stride;
     *shift = 0.0f;
     if (rules->softcap > 0.0f)
-        kernels->softcap_row(x + range.lo, range.hi - range.lo, rules->softcap);
+        kernels->softcap_row(x, n, rules->softcap);
     if (rules->alibi_slopes)
-        *shift = add_alibi(x, range, rules->alibi_slopes[h], add_clamped(rules->query_offset, (int64_t)i));
+        *shift = add_alibi(x, row, rules->alibi_slopes[row->h], add_clamped(rules->query_offset, (int64_t)row->i));
     if (mask->keep)
-        hide_by_mask(x, range, mask->keep + at, mask->key_stride);
-    return !mask->add || add_mask(x, range, mask->add + at, mask->key_stride);
+        hide_by_mask(x, n, mask->keep + at, mask->key_stride);
+    return !mask->add || add_mask(x, n, mask->add + at, mask->key_stride);
 }

@@ -17,9 +17,16 @@ typedef struct attn_range {
 /* The keys of [0, T_k) that query i sees, a mask apart. Exact for any offset and window of 64 bits. lo and hi are nondecreasing in i. */
 attn_range attn_visible_keys(const attn_rules *, size_t i, size_t T_k);
 
-/* x [T_k] holds the finite scale * q.k of head h and query i in [lo, hi); gives the scores there in place, masked ones -INFINITY, all less a common
- * *shift: score = x - shift. ALiBi's distances count from the visible key nearest to the query, so a far query loses no bits, and the softmax
- * cannot tell. Returns false when a score that no mask hides is not finite. Needs lo < hi. */
-ATTN_MUST_CHECK bool attn_score_row(const attn_kernels *, const attn_rules *, size_t h, size_t i, attn_range, float *x, float *shift);
+/* A stretch of a row of scores. */
+typedef struct attn_row_part {
+    size_t h, i;     /* head and query */
+    attn_range seen; /* all that the query sees */
+    attn_range part; /* what of it is at hand */
+} attn_row_part;
+
+/* x holds the finite scale * q.k of the keys of `part`, the first at x[0]; gives their scores in place, masked ones -INFINITY, all less a *shift that is
+ * the same for every part of a row: score = x - shift. ALiBi's distances count from the visible key nearest to the query, so a far query loses no bits, and
+ * the softmax cannot tell. Returns false when a score that no mask hides is not finite. Bits do not depend on how a row is cut. Needs lo < hi in both. */
+ATTN_MUST_CHECK bool attn_score_row(const attn_kernels *, const attn_rules *, const attn_row_part *, float *x, float *shift);
 
 #endif

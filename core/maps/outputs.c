@@ -3,8 +3,17 @@
 #include "attn_maps.h"
 
 static const char *const names[] = {
-    [ATTN_ATTENTIONS] = "attentions", [ATTN_SCORES] = "scores", [ATTN_RAW_SCORES] = "raw_scores", [ATTN_CONTEXT] = "context",
-    [ATTN_QUERY] = "query",           [ATTN_KEY] = "key",       [ATTN_VALUE] = "value",           [ATTN_ATTN_OUTPUT] = "attn_output",
+    [ATTN_ATTENTIONS] = "attentions",
+    [ATTN_SCORES] = "scores",
+    [ATTN_RAW_SCORES] = "raw_scores",
+    [ATTN_WEIGHTED_NORMS] = "weighted_norms",
+    [ATTN_CONTEXT] = "context",
+    [ATTN_QUERY] = "query",
+    [ATTN_KEY] = "key",
+    [ATTN_VALUE] = "value",
+    [ATTN_VALUE_NORMS] = "value_norms",
+    [ATTN_ATTN_OUTPUT] = "attn_output",
+    [ATTN_HIDDEN_STATES] = "hidden_states",
 };
 _Static_assert(sizeof names / sizeof *names == ATTN_OUTPUT_COUNT, "every output has a name");
 

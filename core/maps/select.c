@@ -19,19 +19,22 @@ typedef struct cut {
 
 static cut cut_of(const attn_selection *sel, attn_output o)
 {
-    cut c = { 0 };
-    if (o == ATTN_KEY || o == ATTN_VALUE) {
-        c.rows = sel->keys;
-        c.num_rows = sel->num_keys;
-        return c;
+    switch (o) {
+    case ATTN_KEY:
+    case ATTN_VALUE:
+        return (cut){ .rows = sel->keys, .num_rows = sel->num_keys };
+    case ATTN_VALUE_NORMS:
+        return (cut){ .cols = sel->keys, .num_cols = sel->num_keys };
+    case ATTN_ATTENTIONS:
+    case ATTN_SCORES:
+    case ATTN_RAW_SCORES:
+    case ATTN_WEIGHTED_NORMS:
+        if (sel->maps_are_cut)
+            return (cut){ 0 };
+        return (cut){ .rows = sel->queries, .cols = sel->keys, .num_rows = sel->num_queries, .num_cols = sel->num_keys };
+    default:
+        return (cut){ .rows = sel->queries, .num_rows = sel->num_queries };
     }
-    c.rows = sel->queries;
-    c.num_rows = sel->num_queries;
-    if (attn_output_is_map(o)) {
-        c.cols = sel->keys;
-        c.num_cols = sel->num_keys;
-    }
-    return c;
 }
 
 /* One output's work: head h, row r of the result from in's. */
@@ -157,13 +160,21 @@ attn_status attn_select_layer(attn_runtime *rt, const attn_selection *sel, const
     return st;
 }
 
+attn_status attn_select_view(attn_runtime *rt, const attn_selection *sel, attn_output o, const attn_view *in, attn_view *out, attn_arena *arena,
+                             attn_error *err)
+{
+    job j = plan_job(sel, o, in);
+    *out = *in;
+    return untouched(&j) ? ATTN_OK : run_job(rt, &j, out, arena, err);
+}
+
 /* rows and columns of an output before any cut. */
 static void full_size(attn_output o, const size_t *T, const size_t *widths, size_t *rows, size_t *cols)
 {
-    *rows = o == ATTN_KEY || o == ATTN_VALUE ? T[1] : T[0];
-    if (attn_output_is_map(o))
+    *rows = o == ATTN_KEY || o == ATTN_VALUE ? T[1] : o == ATTN_VALUE_NORMS ? 1 : T[0];
+    if (attn_output_is_map(o) || o == ATTN_VALUE_NORMS)
         *cols = T[1];
-    else if (o == ATTN_ATTN_OUTPUT)
+    else if (o == ATTN_ATTN_OUTPUT || o == ATTN_HIDDEN_STATES)
         *cols = widths[2];
     else
         *cols = o == ATTN_QUERY || o == ATTN_KEY ? widths[0] : widths[1];
@@ -176,7 +187,7 @@ uint64_t attn_select_bytes(const attn_selection *sel, attn_outputs outputs, size
     for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
         if (!(outputs & ATTN_BIT(o)))
             continue;
-        attn_view in = { .heads = o == ATTN_ATTN_OUTPUT ? 1 : heads };
+        attn_view in = { .heads = o == ATTN_ATTN_OUTPUT || o == ATTN_HIDDEN_STATES ? 1 : heads };
         full_size((attn_output)o, T, widths, &in.rows, &in.cols);
         job j = plan_job(sel, (attn_output)o, &in);
         size_t kept = j.reduce == ATTN_REDUCE_NONE ? in.heads : 1;

@@ -136,6 +136,12 @@ void attn_gemm_pack(const attn_gemm *g, float *dst, const float *w, size_t n, si
     pack(g, dst, g->mr, w, n, k, row_stride, col_stride);
 }
 
+void attn_gemm_slice(const attn_gemm *g, float *dst, const attn_panels *w, size_t first, size_t k)
+{
+    for (size_t j = 0; j < w->n; j += g->mr)
+        memcpy(dst + j * k, w->data + j * w->k + first * g->mr, g->mr * k * sizeof *dst);
+}
+
 void attn_gemm_pack_rows(const attn_gemm *g, float *dst, const float *x, size_t ldx, size_t m, size_t k)
 {
     pack(g, dst, g->nr, x, m, k, (ptrdiff_t)ldx, 1);

@@ -35,6 +35,9 @@ size_t attn_gemm_panel_bytes(const attn_gemm *, size_t n, size_t k);
  * with zeros. A packed matrix may be filled piece by piece: rows from row0 on, a multiple of MR, go to dst + row0 * k. */
 void attn_gemm_pack(const attn_gemm *, float *dst, const float *w, size_t n, size_t k, ptrdiff_t row_stride, ptrdiff_t col_stride);
 
+/* dst = columns [first, first + k) of w, packed: attn_gemm_panel_bytes(w->n, k), which lie in one piece in each panel. */
+void attn_gemm_slice(const attn_gemm *, float *dst, const attn_panels *w, size_t first, size_t k);
+
 /* Bytes of scratch for packing the x side of one product with m rows and this k. */
 size_t attn_gemm_scratch_bytes(const attn_gemm *, size_t m, size_t k);
 

@@ -17,6 +17,15 @@ typedef enum attn_activation {
     ATTN_ACT_SILU /* x / (1 + exp(-x)); also "swish" */
 } attn_activation;
 
+/* Keys for strip_scores: key j's vector [d] at k + j * k_stride; q [d, strip] holds the queries of the strip side by side. */
+enum { ATTN_STRIP_MOST = 32 }; /* queries in a strip, of any table */
+typedef struct attn_strip_product {
+    const float *q, *k;
+    ptrdiff_t k_stride;
+    size_t d;
+    float scale;
+} attn_strip_product;
+
 typedef struct attn_kernels {
     const char *name; /* "ref", "avx2", "avx512" */
 
@@ -37,10 +46,33 @@ typedef struct attn_kernels {
     void (*layer_norm_row)(float *y, const float *x, const float *bias, const float *residual, const float *gain, const float *shift, size_t n, float eps);
     /* y += x */
     void (*add_row)(float *y, const float *x, size_t n);
+    /* The largest of x; n >= 1, no NaN. */
+    float (*max_row)(const float *x, size_t n);
+    /* sum x y. Error at most 1e-6 * sum |x y| (measured 1.1e-7). */
+    double (*dot_row)(const float *x, const float *y, size_t n);
+    /* - sum m ln m, m = (x + y) / 2 in [0, 2]; 0 for m below 1e-38. With y = x it is the entropy of x. Error at most 1e-6 * sum |m ln m| (measured 1.6e-7). */
+    double (*entropy_row)(const float *x, const float *y, size_t n);
     /* Whether x holds neither NaN nor an infinity. For overflow checks. */
     bool (*all_finite)(const float *x, size_t n);
     /* dst[c * ld_dst + r] = src[r * ld_src + c] for r < rows, c < cols. No overlap. */
     void (*transpose)(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols);
+
+    /* Strips: `strip` queries side by side, for those who never hold a row. x [n, strip] has key j of query r at x[j * strip + r], so that nothing is ever
+     * summed across a vector. No query sees another: bits of one depend on its own numbers alone. n may be 0. */
+    size_t strip;
+    /* x = scale * q . k, error at most 1e-6 of the sum of |scale q k| (measured 2.3e-7); max [strip] is raised to the largest. False, max undefined, when x
+     * holds an infinity or NaN. */
+    bool (*strip_scores)(float *x, float *max, const attn_strip_product *, size_t n);
+    /* In place: x = exp(x - base), base [strip] finite, x - base <= 88; 0 where x - base < -87.3; NaN stays. Relative error at most 4 u + |x - base| u (measured
+     * 1.0 u beside the latter). sum [strip] += each query's, relative error at most 20 u of what is added (measured 4.0 u). */
+    void (*strip_exp)(float *x, size_t n, const float *base, double *sum);
+    /* y [cols, strip] += sum over j of v[j * v_stride + c] * x[j][r]: float32 sums of at most 64 products, then double. Error at most 1e-6 of the sum of
+     * |v x| (measured 2.1e-7). A sum of 64 products beyond float32 is an infinity or NaN. */
+    void (*strip_values)(double *y, const float *v, ptrdiff_t v_stride, size_t cols, const float *x, size_t n);
+    /* sum [strip] += factor[j] * x[j], in double; factor NULL: 1. */
+    void (*strip_sum)(double *sum, const float *x, size_t n, const float *factor);
+    /* max [strip] is raised to the largest factor[j] * x[j]. Numbers that are NaN may or may not be passed over. */
+    void (*strip_max)(float *max, const float *x, size_t n, const float *factor);
 
     /* Numbers (attn_number.h has the meaning). */
     size_t (*write_shortest)(char *dst, const float *x, size_t n);

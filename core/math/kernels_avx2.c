@@ -67,6 +67,12 @@ static inline vec vec_scale(vec p, vec n)
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));
 }
 
+/* From the exponent's bits, those of sqrt 1/2 taken off first. */
+static inline vec vec_exponent(vec x)
+{
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_sub_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(0x3f3504f3)), 23));
+}
+
 static inline vec vec_abs(vec v)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
@@ -116,7 +122,23 @@ static inline float vec_highest(vec v)
     return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
 }
 
+/* p[0 .. LANES) += v */
+static inline void vec_add_to_doubles(double *p, vec v)
+{
+    _mm256_storeu_pd(p, _mm256_add_pd(_mm256_loadu_pd(p), _mm256_cvtps_pd(_mm256_castps256_ps128(v))));
+    _mm256_storeu_pd(p + 4, _mm256_add_pd(_mm256_loadu_pd(p + 4), _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))));
+}
+
+/* p[0 .. LANES) += factor * v, multiplied in double */
+static inline void vec_fma_to_doubles(double *p, vec v, double factor)
+{
+    __m256d f = _mm256_set1_pd(factor);
+    _mm256_storeu_pd(p, _mm256_fmadd_pd(f, _mm256_cvtps_pd(_mm256_castps256_ps128(v)), _mm256_loadu_pd(p)));
+    _mm256_storeu_pd(p + 4, _mm256_fmadd_pd(f, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)), _mm256_loadu_pd(p + 4)));
+}
+
 #include "math/kernels_vector.h"
+#include "math/strips_vector.h"
 
 /* A square of 8 in registers: pairs of rows, then fours, then halves change places. */
 static inline void transpose8(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
@@ -157,8 +179,17 @@ const attn_kernels attn_kernels_avx2 = {
     .bias_act_row = bias_act_row,
     .layer_norm_row = layer_norm_row,
     .add_row = add_row,
+    .max_row = max_row,
+    .dot_row = dot_row,
+    .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,
+    .strip = STRIP,
+    .strip_scores = strip_scores,
+    .strip_exp = strip_exp,
+    .strip_values = strip_values,
+    .strip_sum = strip_sum,
+    .strip_max = strip_max,
     .write_shortest = attn_write_shortest_ref,
     .write_decimals = attn_write_decimals_avx2,
     .to_half = attn_to_half_avx2,

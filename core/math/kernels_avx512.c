@@ -43,6 +43,12 @@ static inline void vec_store_part(float *p, vec v, size_t n)
     _mm512_mask_storeu_ps(p, first(n), v);
 }
 
+/* From the exponent's bits, those of sqrt 1/2 taken off first. */
+static inline vec vec_exponent(vec x)
+{
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_sub_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x3f3504f3)), 23));
+}
+
 static inline vec vec_copysign(vec magnitude, vec sign)
 {
     return _mm512_or_ps(magnitude, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));
@@ -86,7 +92,23 @@ static inline float vec_highest(vec v)
     return _mm512_reduce_max_ps(v);
 }
 
+/* p[0 .. LANES) += v */
+static inline void vec_add_to_doubles(double *p, vec v)
+{
+    _mm512_storeu_pd(p, _mm512_add_pd(_mm512_loadu_pd(p), _mm512_cvtps_pd(_mm512_castps512_ps256(v))));
+    _mm512_storeu_pd(p + 8, _mm512_add_pd(_mm512_loadu_pd(p + 8), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))));
+}
+
+/* p[0 .. LANES) += factor * v, multiplied in double */
+static inline void vec_fma_to_doubles(double *p, vec v, double factor)
+{
+    __m512d f = _mm512_set1_pd(factor);
+    _mm512_storeu_pd(p, _mm512_fmadd_pd(f, _mm512_cvtps_pd(_mm512_castps512_ps256(v)), _mm512_loadu_pd(p)));
+    _mm512_storeu_pd(p + 8, _mm512_fmadd_pd(f, _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)), _mm512_loadu_pd(p + 8)));
+}
+
 #include "math/kernels_vector.h"
+#include "math/strips_vector.h"
 
 /* A square of 16 in registers: pairs of rows, then fours, then quarters of 128 bits change places. Rows and columns beyond the edge are masked. */
 static inline void transpose16(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
@@ -137,8 +159,17 @@ const attn_kernels attn_kernels_avx512 = {
     .bias_act_row = bias_act_row,
     .layer_norm_row = layer_norm_row,
     .add_row = add_row,
+    .max_row = max_row,
+    .dot_row = dot_row,
+    .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,
+    .strip = STRIP,
+    .strip_scores = strip_scores,
+    .strip_exp = strip_exp,
+    .strip_values = strip_values,
+    .strip_sum = strip_sum,
+    .strip_max = strip_max,
     .write_shortest = attn_write_shortest_avx512,
     .write_decimals = attn_write_decimals_avx512,
     .to_half = attn_to_half_avx512,

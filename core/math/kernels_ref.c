@@ -94,6 +94,32 @@ static void add_row(float *y, const float *x, size_t n)
         y[i] += x[i];
 }
 
+static float max_row(const float *x, size_t n)
+{
+    float max = x[0];
+    for (size_t i = 1; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static double dot_row(const float *x, const float *y, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)y[i];
+    return sum;
+}
+
+static double entropy_row(const float *x, const float *y, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double m = ((double)x[i] + (double)y[i]) / 2;
+        sum -= m < (double)FLT_MIN ? 0 : m * log(m);
+    }
+    return sum;
+}
+
 static bool all_finite(const float *x, size_t n)
 {
     float sum = 0;
@@ -109,6 +135,56 @@ static void transpose(float *dst, size_t ld_dst, const float *src, size_t ld_src
             dst[c * ld_dst + r] = src[r * ld_src + c];
 }
 
+/* ---- strips ------------------------------------------------------------------------------------------------------------- */
+
+enum { STRIP = 8 };
+
+static bool strip_scores(float *x, float *max, const attn_strip_product *strip, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t r = 0; r < STRIP; r++) {
+            double sum = 0;
+            for (size_t l = 0; l < strip->d; l++)
+                sum += (double)strip->k[(ptrdiff_t)j * strip->k_stride + (ptrdiff_t)l] * (double)strip->q[l * STRIP + r];
+            x[j * STRIP + r] = (float)((double)strip->scale * sum);
+            max[r] = x[j * STRIP + r] > max[r] ? x[j * STRIP + r] : max[r];
+        }
+    return all_finite(x, n * STRIP);
+}
+
+static void strip_exp(float *x, size_t n, const float *base, double *sum)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t r = 0; r < STRIP; r++) {
+            x[j * STRIP + r] = exp_one(x[j * STRIP + r] - base[r]);
+            sum[r] += (double)x[j * STRIP + r];
+        }
+}
+
+static void strip_values(double *y, const float *v, ptrdiff_t v_stride, size_t cols, const float *x, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t c = 0; c < cols; c++)
+            for (size_t r = 0; r < STRIP; r++)
+                y[c * STRIP + r] += (double)v[(ptrdiff_t)j * v_stride + (ptrdiff_t)c] * (double)x[j * STRIP + r];
+}
+
+static void strip_sum(double *sum, const float *x, size_t n, const float *factor)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t r = 0; r < STRIP; r++)
+            sum[r] += (factor ? (double)factor[j] : 1) * (double)x[j * STRIP + r];
+}
+
+static void strip_max(float *max, const float *x, size_t n, const float *factor)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t r = 0; r < STRIP; r++) {
+            float value = (factor ? factor[j] : 1) * x[j * STRIP + r];
+            max[r] = value > max[r] ? value : max[r];
+        }
+}
+
 const attn_kernels attn_kernels_ref = {
     .name = "ref",
     .softmax_row = softmax_row,
@@ -117,8 +193,17 @@ const attn_kernels attn_kernels_ref = {
     .bias_act_row = bias_act_row,
     .layer_norm_row = layer_norm_row,
     .add_row = add_row,
+    .max_row = max_row,
+    .dot_row = dot_row,
+    .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,
+    .strip = STRIP,
+    .strip_scores = strip_scores,
+    .strip_exp = strip_exp,
+    .strip_values = strip_values,
+    .strip_sum = strip_sum,
+    .strip_max = strip_max,
     .write_shortest = attn_write_shortest_ref,
     .write_decimals = attn_write_decimals_ref,
     .to_half = attn_to_half_ref,

@@ -9,12 +9,12 @@
 static _Thread_local bool inside_task;
 
 typedef struct helper_start {
-    attn_pool *pool;
+    attn_thread_pool *pool;
     int slot;
 } helper_start;
 
 /* A batch with numbers left, or NULL. Under the lock. */
-static attn_batch *open_batch(attn_pool *p)
+static attn_batch *open_batch(attn_thread_pool *p)
 {
     for (attn_batch *b = p->batches; b; b = b->next)
         if (b->taken < b->n)
@@ -23,7 +23,7 @@ static attn_batch *open_batch(attn_pool *p)
 }
 
 /* Takes and runs one task of b. Entered and left with the lock held. */
-static void run_one(attn_pool *p, attn_batch *b, int slot)
+static void run_one(attn_thread_pool *p, attn_batch *b, int slot)
 {
     size_t i = b->taken++;
     pthread_mutex_unlock(&p->lock);
@@ -38,7 +38,7 @@ static void run_one(attn_pool *p, attn_batch *b, int slot)
 static void *help(void *arg)
 {
     helper_start start = *(helper_start *)arg;
-    attn_pool *p = start.pool;
+    attn_thread_pool *p = start.pool;
     attn_free(arg);
     pthread_mutex_lock(&p->lock);
     while (!p->closing) {
@@ -57,7 +57,7 @@ static void *help(void *arg)
     return NULL;
 }
 
-static attn_status start_helper(attn_pool *p, attn_error *err)
+static attn_status start_helper(attn_thread_pool *p, attn_error *err)
 {
     helper_start *start = attn_malloc(sizeof *start);
     if (!start)
@@ -71,9 +71,9 @@ static attn_status start_helper(attn_pool *p, attn_error *err)
     return ATTN_OK;
 }
 
-attn_status attn_pool_init(attn_pool *p, int threads, attn_error *err)
+attn_status attn_thread_pool_init(attn_thread_pool *p, int threads, attn_error *err)
 {
-    *p = (attn_pool){ .threads = threads };
+    *p = (attn_thread_pool){ .threads = threads };
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->done, NULL);
@@ -82,11 +82,11 @@ attn_status attn_pool_init(attn_pool *p, int threads, attn_error *err)
     for (int i = 1; st == ATTN_OK && i < threads; i++)
         st = start_helper(p, err);
     if (st != ATTN_OK)
-        attn_pool_fini(p);
+        attn_thread_pool_fini(p);
     return st;
 }
 
-void attn_pool_fini(attn_pool *p)
+void attn_thread_pool_fini(attn_thread_pool *p)
 {
     pthread_mutex_lock(&p->lock);
     p->closing = true;
@@ -98,7 +98,7 @@ void attn_pool_fini(attn_pool *p)
     pthread_cond_destroy(&p->done);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->lock);
-    *p = (attn_pool){ .threads = 0 };
+    *p = (attn_thread_pool){ .threads = 0 };
 }
 
 void attn_runtime_enter(attn_runtime *rt)
@@ -110,7 +110,7 @@ void attn_runtime_enter(attn_runtime *rt)
 
 void attn_runtime_leave(attn_runtime *rt)
 {
-    attn_pool *p = &rt->pool;
+    attn_thread_pool *p = &rt->pool;
     pthread_mutex_lock(&p->lock);
     p->working--;
     if (open_batch(p))
@@ -118,7 +118,7 @@ void attn_runtime_leave(attn_runtime *rt)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void unlink_batch(attn_pool *p, attn_batch *b)
+static void unlink_batch(attn_thread_pool *p, attn_batch *b)
 {
     attn_batch **at = &p->batches;
     while (*at != b)
@@ -128,7 +128,7 @@ static void unlink_batch(attn_pool *p, attn_batch *b)
 
 void attn_parallel(attn_runtime *rt, size_t n, void (*task)(void *ctx, size_t i, int slot), void *ctx)
 {
-    attn_pool *p = &rt->pool;
+    attn_thread_pool *p = &rt->pool;
     if (n <= 1 || p->threads == 1 || inside_task) {
         for (size_t i = 0; i < n; i++)
             task(ctx, i, 0);

@@ -29,7 +29,7 @@ attn_status attn_runtime_new(attn_runtime **out, const attn_runtime_options *opt
         return attn_fail_memory(err);
     attn_status st = pick_kernels(rt, options->kernels ? options->kernels : "auto", err);
     if (st == ATTN_OK)
-        st = attn_pool_init(&rt->pool, threads, err);
+        st = attn_thread_pool_init(&rt->pool, threads, err);
     if (st == ATTN_OK)
         *out = rt;
     else
@@ -41,7 +41,7 @@ void attn_runtime_free(attn_runtime *rt)
 {
     if (!rt)
         return;
-    attn_pool_fini(&rt->pool);
+    attn_thread_pool_fini(&rt->pool);
     attn_free(rt);
 }
 

@@ -15,7 +15,7 @@ typedef struct attn_batch {
     size_t n, taken, done; /* under the pool's lock */
 } attn_batch;
 
-typedef struct attn_pool {
+typedef struct attn_thread_pool {
     pthread_mutex_t lock; /* protects all below */
     pthread_cond_t work;  /* a batch came, a place became free, or the end */
     pthread_cond_t done;  /* a batch's last task is done */
@@ -25,15 +25,15 @@ typedef struct attn_pool {
     bool closing;
     int num_helpers; /* threads - 1 */
     pthread_t *helpers;
-} attn_pool;
+} attn_thread_pool;
 
 struct attn_runtime {
     const attn_kernels *kernels;
     const attn_gemm *gemm;
-    attn_pool pool;
+    attn_thread_pool pool;
 };
 
-ATTN_MUST_CHECK attn_status attn_pool_init(attn_pool *, int threads, attn_error *);
-void attn_pool_fini(attn_pool *);
+ATTN_MUST_CHECK attn_status attn_thread_pool_init(attn_thread_pool *, int threads, attn_error *);
+void attn_thread_pool_fini(attn_thread_pool *);
 
 #endif

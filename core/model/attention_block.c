@@ -1,42 +1,31 @@
-/* attention_block.c - a layer's attention: projections, the operator, the output projection, and the views that go to the sink.
+/* attention_block.c - a layer's attention: projections, the layer itself (attention/layer.h), the output projection, and what goes to the sink.
  *
  * All of it lives in the arena for the length of one layer:
  *     query, key, value   [T, H*d] or [T, G*d], heads side by side, as the projections give them
- *     maps                [slots, T, T] for each kind that is kept
- *     context             [T, H*d], which is at once the view (head h starts at column h*d) and the output projection's input;
- *                         where nothing is projected, the kept heads alone, in order of their slots
- * What the layer must hold follows from what is kept of it and from whether a later layer needs its result: see `needs_of`.
+ *     maps, context       and what else attn_layer_compute makes
+ * What must be held follows from what is kept of the layer and from whether its result is needed.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
-#include <string.h>
 
-#include "attention/attention.h"
 #include "model/blocks.h"
 
-typedef struct needs {
-    bool query, key, value, context, output;
-    size_t maps;
-} needs;
-
 typedef struct buffers {
-    float *query, *key, *value, *context;
-    float *maps[ATTN_OUTPUT_COUNT]; /* by output; NULL: not kept, or not a map */
+    float *query, *key, *value; /* NULL: not needed */
 } buffers;
 
-static needs needs_of(attn_outputs kept, bool more)
+static attn_layer_want want_of(const attn_keep *keep, bool kept, bool whole)
 {
-    needs n = { 0 };
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
-        n.maps += (kept & ATTN_MAP_OUTPUTS & ATTN_BIT(o)) != 0;
-    n.output = more || (kept & ATTN_BIT(ATTN_ATTN_OUTPUT));
-    n.context = n.output || (kept & ATTN_BIT(ATTN_CONTEXT));
-    n.query = n.context || n.maps > 0 || (kept & ATTN_BIT(ATTN_QUERY));
-    n.key = n.context || n.maps > 0 || (kept & ATTN_BIT(ATTN_KEY));
-    n.value = n.context || (kept & ATTN_BIT(ATTN_VALUE));
-    return n;
+    return (attn_layer_want){ .outputs = kept ? keep->outputs & ~ATTN_BIT(ATTN_HIDDEN_STATES) : 0,
+                              .analyses = kept ? keep->analyses : keep->analyses & ATTN_ANALYSIS_BIT(ATTN_ROLLOUT),
+                              .projects = whole || (kept && keep->outputs & ATTN_BIT(ATTN_ATTN_OUTPUT)) };
 }
 
-/* The layer's attention as the operator sees it; tensors are left out where they are not needed. */
+static bool needs(const attn_layer_want *want, attn_output o)
+{
+    return o == ATTN_VALUE ? attn_layer_needs_value(want) : attn_layer_attends(want) || (want->outputs & ATTN_BIT(o));
+}
+
+/* The layer's attention as the operator sees it. */
 static attn_operator_input operator_of(const attn_model *m, size_t T, const buffers *b, const uint8_t *keep)
 {
     size_t d = m->info.head_dim, H = m->info.num_attention_heads, G = m->info.num_key_value_heads;
@@ -59,168 +48,125 @@ static attn_operator_input operator_of(const attn_model *m, size_t T, const buff
                                   .output_dim = m->info.hidden_size };
 }
 
-static attn_attention_out out_of(const attn_model *m, const needs *n, const buffers *b, const int32_t *slot)
-{
-    return (attn_attention_out){ .slot = slot,
-                                 .attentions = b->maps[ATTN_ATTENTIONS],
-                                 .scores = b->maps[ATTN_SCORES],
-                                 .raw_scores = b->maps[ATTN_RAW_SCORES],
-                                 .context = b->context,
-                                 .context_head_stride = (ptrdiff_t)m->info.head_dim,
-                                 .context_row_stride = (ptrdiff_t)(m->info.num_attention_heads * m->info.head_dim),
-                                 .context_of_kept = !n->output };
-}
-
-static attn_status take(attn_run *r, const needs *n, attn_outputs kept, buffers *b)
-{
-    const attn_model_info *i = &r->model->info;
-    size_t T = r->input->T, Q = i->num_attention_heads * i->head_dim, K = i->num_key_value_heads * i->head_dim, map;
-    bool fine = attn_mul(T, T, &map);
-    fine = fine && (!n->query || (b->query = attn_take_floats(r, T, Q)));
-    fine = fine && (!n->key || (b->key = attn_take_floats(r, T, K)));
-    fine = fine && (!n->value || (b->value = attn_take_floats(r, T, K)));
-    fine = fine && (!n->context || (b->context = attn_take_floats(r, T, Q)));
-    for (int o = 0; o < ATTN_OUTPUT_COUNT && fine; o++)
-        if (kept & ATTN_MAP_OUTPUTS & ATTN_BIT(o))
-            fine = (b->maps[o] = attn_take_floats(r, r->num_slots, map));
-    return fine ? ATTN_OK : attn_fail_memory(r->err);
-}
-
 static attn_status dense(attn_run *r, const attn_dense *w, float *y, const float *x)
 {
     return attn_linear(r->runtime, y, w->w.n, x, w->w.k, r->input->T, &w->w, w->bias, ATTN_ACT_NONE, r->arena, r->err);
 }
 
-static attn_status project(attn_run *r, const attn_self_attention *w, const buffers *b, const float *x)
+static attn_status project(attn_run *r, const attn_dense *w, bool needed, float **y, const float *x)
 {
-    attn_status st = b->query ? dense(r, &w->query, b->query, x) : ATTN_OK;
-    if (st == ATTN_OK && b->key)
-        st = dense(r, &w->key, b->key, x);
-    if (st == ATTN_OK && b->value)
-        st = dense(r, &w->value, b->value, x);
+    if (!needed)
+        return ATTN_OK;
+    *y = attn_take_floats(r, r->input->T, w->w.n);
+    return *y ? dense(r, w, *y, x) : ATTN_E_NOMEM;
+}
+
+static attn_status project_all(attn_run *r, const attn_self_attention *w, const attn_layer_want *want, buffers *b, const float *x)
+{
+    attn_status st = project(r, &w->query, needs(want, ATTN_QUERY), &b->query, x);
+    if (st == ATTN_OK)
+        st = project(r, &w->key, needs(want, ATTN_KEY), &b->key, x);
+    if (st == ATTN_OK)
+        st = project(r, &w->value, needs(want, ATTN_VALUE), &b->value, x);
     return st;
 }
 
-/* What goes to the sink unseen by a softmax must be finite here. */
-static attn_status check_finite(attn_run *r, attn_output o, const float *x, size_t n)
+/* The layer to the sink, if it is kept; y is attn_output where that was asked for. */
+static attn_status show(attn_run *r, const attn_layer_run *run, size_t layer, const float *y)
 {
-    if (attn_runtime_table(r->runtime)->all_finite(x, n))
+    size_t D = r->model->info.hidden_size;
+    if (!r->layer_kept[layer] || !(run->want.outputs || run->want.analyses))
         return ATTN_OK;
-    return attn_fail(r->err, ATTN_E_OVERFLOW, attn_output_name(o), "a value is too large for float32");
+    if ((run->want.outputs & ATTN_BIT(ATTN_ATTN_OUTPUT)) && !attn_runtime_table(r->runtime)->all_finite(y, r->input->T * D))
+        return attn_fail(r->err, ATTN_E_OVERFLOW, attn_output_name(ATTN_ATTN_OUTPUT), "a value is too large for float32");
+    return attn_layer_show(run, layer, y, D, r->sink, r->err);
 }
 
-static attn_status check_kept(attn_run *r, attn_outputs kept, const buffers *b, const float *y)
+bool attn_run_is_whole(const attn_run *r, size_t layer)
 {
-    const attn_model_info *i = &r->model->info;
-    size_t T = r->input->T, Q = T * i->num_attention_heads * i->head_dim, K = T * i->num_key_value_heads * i->head_dim;
-    attn_status st = ATTN_OK;
-    if (kept & ATTN_BIT(ATTN_QUERY))
-        st = check_finite(r, ATTN_QUERY, b->query, Q);
-    if (st == ATTN_OK && (kept & ATTN_BIT(ATTN_KEY)))
-        st = check_finite(r, ATTN_KEY, b->key, K);
-    if (st == ATTN_OK && (kept & ATTN_BIT(ATTN_VALUE)))
-        st = check_finite(r, ATTN_VALUE, b->value, K);
-    if (st == ATTN_OK && (kept & ATTN_BIT(ATTN_ATTN_OUTPUT)))
-        st = check_finite(r, ATTN_ATTN_OUTPUT, y, T * i->hidden_size);
-    return st;
+    return layer + 1 < r->num_layers || (r->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES));
 }
-
-/* ---- views ---------------------------------------------------------------------------------------------------------------- */
-
-/* The heads asked for of a tensor whose heads are `step` floats apart, `share` of ours to each of its own. */
-static attn_status view_heads(attn_run *r, attn_view *v, const float *base, const int32_t *which, size_t share, size_t step, size_t cols, ptrdiff_t row_stride)
-{
-    const float **head = attn_arena_take(r->arena, r->num_heads, sizeof *head);
-    if (!head)
-        return attn_fail_memory(r->err);
-    for (size_t i = 0; i < r->num_heads; i++)
-        head[i] = base + (which ? (size_t)which[i] : i) / share * step;
-    *v = (attn_view){ .head = head, .heads = r->num_heads, .rows = r->input->T, .cols = cols, .row_stride = row_stride };
-    return ATTN_OK;
-}
-
-static attn_status view_output(attn_run *r, attn_output o, const needs *n, const buffers *b, const float *const *y, attn_view *v)
-{
-    const attn_model_info *i = &r->model->info;
-    size_t T = r->input->T, d = i->head_dim, H = i->num_attention_heads, G = i->num_key_value_heads;
-    switch (o) {
-    case ATTN_CONTEXT:
-        return view_heads(r, v, b->context, n->output ? r->heads : r->order, 1, d, d, (ptrdiff_t)(H * d));
-    case ATTN_QUERY:
-        return view_heads(r, v, b->query, r->heads, 1, d, d, (ptrdiff_t)(H * d));
-    case ATTN_KEY:
-        return view_heads(r, v, b->key, r->heads, H / G, d, d, (ptrdiff_t)(G * d));
-    case ATTN_VALUE:
-        return view_heads(r, v, b->value, r->heads, H / G, d, d, (ptrdiff_t)(G * d));
-    case ATTN_ATTN_OUTPUT:
-        *v = (attn_view){ .head = y, .heads = 1, .rows = T, .cols = i->hidden_size, .row_stride = (ptrdiff_t)i->hidden_size };
-        return ATTN_OK;
-    default:
-        return view_heads(r, v, b->maps[o], r->order, 1, T * T, T, (ptrdiff_t)T);
-    }
-}
-
-static attn_status hand_over(attn_run *r, size_t layer, attn_outputs kept, const needs *n, const buffers *b, const float *y)
-{
-    attn_layer out = { .layer = layer };
-    attn_status st = check_kept(r, kept, b, y);
-    for (int o = 0; o < ATTN_OUTPUT_COUNT && st == ATTN_OK; o++)
-        if (kept & ATTN_BIT(o))
-            st = view_output(r, (attn_output)o, n, b, &y, &out.views[o]);
-    return st == ATTN_OK ? r->sink->layer(r->sink->ctx, &out, r->err) : st;
-}
-
-/* ---- the block ------------------------------------------------------------------------------------------------------------ */
 
 attn_status attn_block_attention(attn_run *r, const attn_self_attention *w, size_t layer, float *y, const float *x)
 {
-    attn_outputs kept = r->layer_kept[layer] ? r->outputs : 0;
-    needs n = needs_of(kept, layer + 1 < r->num_layers);
     buffers b = { 0 };
+    attn_operator_input in;
+    attn_layer_run run = { .runtime = r->runtime,
+                           .arena = r->arena,
+                           .cancel = r->cancel,
+                           .in = &in,
+                           .choice = &r->choice,
+                           .pool = r->keep->pool,
+                           .analyst = &r->analyst,
+                           .want = want_of(r->keep, r->layer_kept[layer], attn_run_is_whole(r, layer)),
+                           .w_o = &w->output.w,
+                           .rollout = r->rollout[layer % 2],
+                           .earlier_rollout = layer > 0 ? r->rollout[(layer - 1) % 2] : NULL };
     attn_arena_mark mark = attn_arena_save(r->arena);
-    attn_status st = take(r, &n, kept, &b);
+    attn_status st = project_all(r, w, &run.want, &b, x);
+    in = operator_of(r->model, r->input->T, &b, r->input->attention_mask);
     if (st == ATTN_OK)
-        st = project(r, w, &b, x);
-    if (st == ATTN_OK && (n.maps > 0 || n.context)) {
-        attn_operator_input in = operator_of(r->model, r->input->T, &b, r->input->attention_mask);
-        attn_attention_out out = out_of(r->model, &n, &b, r->slot);
-        st = attn_attention(r->runtime, &in, &out, r->arena, r->cancel, r->err);
-    }
-    if (st == ATTN_OK && n.output)
-        st = dense(r, &w->output, y, b.context);
-    if (st == ATTN_OK && kept)
-        st = hand_over(r, layer, kept, &n, &b, y);
+        st = attn_layer_compute(&run, r->err);
+    if (st == ATTN_OK && run.want.projects)
+        st = dense(r, &w->output, y, run.out.context);
+    if (st == ATTN_OK)
+        st = show(r, &run, layer, y);
     attn_arena_rewind(r->arena, mark);
     return st;
 }
 
-/* Arena bytes of the operator itself, asked with stand-ins for what will be there. */
-static uint64_t operator_bytes(const attn_model *m, const attn_plan *p, attn_outputs kept, const needs *n)
+/* ---- all layers --------------------------------------------------------------------------------------------------------- */
+
+/* A hidden state to the sink, where it was asked for. */
+static attn_status show_state(attn_run *r, size_t state, const float *x)
 {
-    float there[1] = { 0 };
-    int32_t none[ATTN_MAX_HEADS]; /* every head may be one that is not kept */
-    memset(none, 0xff, sizeof none);
-    buffers b = { .context = n->context ? there : NULL };
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
-        b.maps[o] = kept & ATTN_MAP_OUTPUTS & ATTN_BIT(o) ? there : NULL;
-    attn_operator_input in = operator_of(m, p->T, &b, NULL);
-    attn_attention_out out = out_of(m, n, &b, p->all_heads ? NULL : none);
-    return n->maps > 0 || n->context ? attn_attention_bytes(m->runtime, &in, &out) : 0;
+    size_t T = r->input->T, D = r->model->info.hidden_size;
+    attn_view view = { .head = &x, .heads = 1, .rows = T, .cols = D, .row_stride = (ptrdiff_t)D };
+    if (!(r->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES)) || (state == 0 ? r->keep->layers != NULL : !r->layer_kept[state - 1]))
+        return ATTN_OK;
+    if (!attn_runtime_table(r->runtime)->all_finite(x, T * D))
+        return attn_fail(r->err, ATTN_E_OVERFLOW, attn_output_name(ATTN_HIDDEN_STATES), "a hidden state is too large for float32");
+    return r->sink->state(r->sink->ctx, state, &view, r->err);
 }
 
-attn_price attn_block_attention_price(const attn_model *m, const attn_plan *p, attn_outputs kept, bool more)
+attn_status attn_run_layers(attn_run *r, attn_layer_step *step, float *x, float *y)
+{
+    attn_status st = show_state(r, 0, x);
+    for (size_t l = 0; l < r->num_layers && st == ATTN_OK; l++) {
+        st = attn_run_go_on(r) ? step(r, l, x, y) : ATTN_E_CANCELLED;
+        if (st == ATTN_OK)
+            st = show_state(r, l + 1, x);
+    }
+    return st;
+}
+
+/* ---- prices ------------------------------------------------------------------------------------------------------------- */
+
+static attn_price attention_price(const attn_model *m, const attn_plan *p, bool kept, bool whole)
 {
     const attn_model_info *i = &m->info;
     uint64_t T = p->T, D = i->hidden_size, Q = i->num_attention_heads * i->head_dim, K = i->num_key_value_heads * i->head_dim;
-    needs n = needs_of(kept, more);
-    attn_price price = { .flops = 2 * T * (n.query * D * Q + (uint64_t)(n.key + n.value) * D * K + n.output * Q * D) };
-    if (n.maps > 0 || n.context)
-        price.flops += 2 * T * T * Q * (1u + n.context);
-    uint64_t most = ATTN_OUTPUT_COUNT * attn_float_bytes(2 * p->num_heads); /* views, linear layers and the operator take turns */
-    uint64_t linear = attn_linear_bytes(m->runtime, p->T, (size_t)(D > Q ? D : Q)), inner = operator_bytes(m, p, kept, &n);
-    most = linear > most ? linear : most;
-    most = inner > most ? inner : most;
-    price.bytes = (uint64_t)(n.query + n.context) * attn_float_bytes(T * Q) + (uint64_t)(n.key + n.value) * attn_float_bytes(T * K);
-    price.bytes += n.maps * attn_float_bytes(p->num_slots * T * T) + most + 2 * ATTN_BETWEEN_BLOCKS;
+    attn_operator_input in = operator_of(m, p->T, &(buffers){ 0 }, NULL);
+    attn_layer_run run = { .in = &in, .choice = &p->choice, .pool = p->keep->pool, .want = want_of(p->keep, kept, whole) };
+    attn_layer_cost cost = attn_layer_price(m->runtime, &run);
+    uint64_t query = needs(&run.want, ATTN_QUERY), key = needs(&run.want, ATTN_KEY), value = needs(&run.want, ATTN_VALUE);
+    uint64_t linear = attn_linear_bytes(m->runtime, p->T, (size_t)(D > Q ? D : Q)); /* takes turns with the layer's own */
+    attn_price price = { .flops = attn_plus(cost.flops, 2 * T * (query * D * Q + (key + value) * D * K + run.want.projects * Q * D)) };
+    price.bytes = attn_plus(cost.held, linear > cost.working ? linear : cost.working);
+    price.bytes = attn_plus(price.bytes, query * attn_float_bytes(T * Q) + (key + value) * attn_float_bytes(T * K) + ATTN_BETWEEN_BLOCKS);
+    return price;
+}
+
+attn_price attn_layers_price(const attn_model *m, const attn_plan *p, attn_price rest)
+{
+    bool whole = p->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES);
+    uint64_t earlier = p->num_layers - 1, rests = earlier + whole;
+    attn_price last = attention_price(m, p, true, whole), other = attention_price(m, p, p->earlier_kept, true);
+    attn_price price = { .flops = attn_plus(last.flops, attn_plus(attn_times(earlier, other.flops), attn_times(rests, rest.flops))), .bytes = last.bytes };
+    if (earlier > 0 && other.bytes > price.bytes)
+        price.bytes = other.bytes;
+    if (rests > 0 && rest.bytes > price.bytes)
+        price.bytes = rest.bytes;
+    price.bytes = attn_plus(price.bytes, 2 * attn_float_bytes((uint64_t)p->T * m->info.hidden_size));
     return price;
 }

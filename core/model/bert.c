@@ -74,24 +74,15 @@ static void bert_configure(attn_model *m, attn_config *c)
 
 static attn_price bert_price(const attn_model *m, const attn_plan *p)
 {
-    size_t before = p->num_layers - 1;
-    attn_price last = attn_block_attention_price(m, p, p->outputs, false), feed = attn_feed_forward_price(m, p->T);
-    attn_price other = attn_block_attention_price(m, p, p->earlier_kept ? p->outputs : 0, true);
-    attn_price price = { .flops = last.flops + before * (other.flops + feed.flops), .bytes = last.bytes };
-    if (before > 0 && other.bytes > price.bytes)
-        price.bytes = other.bytes;
-    if (before > 0 && feed.bytes > price.bytes)
-        price.bytes = feed.bytes;
-    price.bytes += 2 * attn_float_bytes((uint64_t)p->T * m->info.hidden_size);
-    return price;
+    return attn_layers_price(m, p, attn_feed_forward_price(m, p->T));
 }
 
 static attn_status bert_layer_run(attn_run *r, size_t layer, float *x, float *y)
 {
     const bert_layer *w = (const bert_layer *)r->model->layers + layer;
     attn_status st = attn_block_attention(r, &w->attention, layer, y, x);
-    if (st != ATTN_OK || layer + 1 == r->num_layers)
-        return st; /* nobody looks behind the last layer's attention */
+    if (st != ATTN_OK || !attn_run_is_whole(r, layer))
+        return st;
     st = attn_block_add_norm(r, &w->attention_norm, x, y);
     if (st == ATTN_OK)
         st = attn_block_feed_forward(r, &w->feed, y, x);
@@ -106,9 +97,7 @@ static attn_status bert_forward(attn_run *r)
     size_t D = r->model->info.hidden_size;
     float *x = attn_take_floats(r, r->input->T, D), *y = x ? attn_take_floats(r, r->input->T, D) : NULL;
     attn_status st = y ? attn_block_embed(r, &parts->embeddings, x) : ATTN_E_NOMEM;
-    for (size_t l = 0; l < r->num_layers && st == ATTN_OK; l++)
-        st = attn_run_go_on(r) ? bert_layer_run(r, l, x, y) : ATTN_E_CANCELLED;
-    return st;
+    return st == ATTN_OK ? attn_run_layers(r, bert_layer_run, x, y) : st;
 }
 
 static const char *const model_types[] = { "bert", NULL };

@@ -50,9 +50,18 @@ ATTN_MUST_CHECK attn_status attn_block_feed_forward(attn_run *, const attn_feed_
 attn_price attn_feed_forward_price(const attn_model *, size_t T);
 
 /* y [T, D] = output(attention(query(x), key(x), value(x))), heads looking at every token that is not padding. Hands the layer to the sink when it is kept.
- * Nothing that neither the sink nor a later layer needs is computed: behind the last layer y is undefined unless attn_output was asked for. */
+ * Nothing that nobody needs is computed: of a layer that is not whole (attn_run_is_whole) y is undefined unless attn_output was asked for. */
 ATTN_MUST_CHECK attn_status attn_block_attention(attn_run *, const attn_self_attention *, size_t layer, float *y, const float *x);
-/* kept: the outputs of this layer that are kept; more: a later layer is computed. */
-attn_price attn_block_attention_price(const attn_model *, const attn_plan *, attn_outputs kept, bool more);
+
+/* Whether what a layer gives is needed: by a later layer, or as a hidden state. Else a family stops behind its attention. */
+bool attn_run_is_whole(const attn_run *, size_t layer);
+
+/* One layer of a family: x [T, D] becomes what the layer gives; y [T, D] is scratch. */
+typedef attn_status attn_layer_step(attn_run *, size_t layer, float *x, float *y);
+
+/* All layers that are needed, from the embeddings in x on; hidden states go to the sink between them. */
+ATTN_MUST_CHECK attn_status attn_run_layers(attn_run *, attn_layer_step *, float *x, float *y);
+/* Its price, x and y included. rest: of what a layer has behind its attention. */
+attn_price attn_layers_price(const attn_model *, const attn_plan *, attn_price rest);
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef ATTN_FAMILY_H
 #define ATTN_FAMILY_H
 
+#include "attention/layer.h"
 #include "attn_model.h"
 #include "model/config.h"
 #include "model/weights.h"
@@ -15,13 +16,12 @@ typedef struct attn_run {
     const attn_model *model;
     attn_runtime *runtime;
     const attn_model_input *input;
-    attn_outputs outputs;
+    const attn_keep *keep;
     const uint8_t *layer_kept; /* [L] */
     size_t num_layers;         /* to compute: the last one kept + 1 */
-    const int32_t *heads;      /* [num_heads] as asked for; NULL: all in order */
-    const int32_t *slot;       /* [H] the place of a head among the kept, or -1 */
-    const int32_t *order;      /* [num_heads] the slot of each head asked for */
-    size_t num_heads, num_slots;
+    attn_head_choice choice;
+    attn_analyst analyst; /* set where there are analyses */
+    float *rollout[2];    /* [T, T] for layers of even and odd numbers; NULL: not wanted */
     attn_arena *arena;
     attn_cancel *cancel;
     const attn_sink *sink;
@@ -30,12 +30,11 @@ typedef struct attn_run {
 
 /* What the price of a run depends on. */
 typedef struct attn_plan {
-    attn_outputs outputs;
+    const attn_keep *keep;
     size_t T;
-    size_t num_layers;           /* to compute */
-    bool earlier_kept;           /* a layer before the last of them is kept as well */
-    bool all_heads;              /* no list of them was given */
-    size_t num_heads, num_slots; /* asked for, and kept at most */
+    size_t num_layers;       /* to compute */
+    bool earlier_kept;       /* a layer before the last of them is kept as well */
+    attn_head_choice choice; /* at most, without its lists */
 } attn_plan;
 
 typedef struct attn_family {

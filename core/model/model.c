@@ -1,12 +1,11 @@
 /* model.c - opens a model and runs it: everything that does not depend on the family.
  *
  * Opening reads config.json, lets the family say its sizes, opens the tokenizer and the weight files, binds, and closes the files again.
- * Running checks the input, works out which layers must be computed, and calls the family's forward pass.
+ * Running checks the input, works out which layers must be computed, makes ready what analyses need, and calls the family's forward pass.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
 
-#include "attention/attention.h"
 #include "model/blocks.h"
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
@@ -215,48 +214,62 @@ static size_t layers_needed(const attn_model *m, const attn_keep *keep)
     for (size_t i = 0; keep->layers && i < keep->num_layers; i++)
         if ((size_t)keep->layers[i] + 1 > n)
             n = (size_t)keep->layers[i] + 1;
-    return keep->outputs ? n : 0;
+    return keep->outputs || keep->analyses ? n : 0;
 }
 
-static size_t heads_asked(const attn_model *m, const attn_keep *keep)
+static bool rolls_out(const attn_keep *keep)
 {
-    return keep->heads ? keep->num_heads : m->info.num_attention_heads;
+    return keep->analyses & ATTN_ANALYSIS_BIT(ATTN_ROLLOUT);
+}
+
+/* What prepare takes. */
+static uint64_t prepared_bytes(const attn_model *m, const attn_plan *p)
+{
+    uint64_t bytes = attn_plus(attn_block_bytes(m->info.num_hidden_layers, 1), attn_head_choice_bytes(&p->choice, m->info.num_attention_heads));
+    if (p->keep->analyses)
+        bytes = attn_plus(bytes, attn_analyst_bytes(p->keep->analyses, p->T));
+    if (rolls_out(p->keep))
+        bytes = attn_plus(bytes, 2 * attn_float_bytes((uint64_t)p->T * p->T));
+    return bytes;
 }
 
 attn_price attn_model_price(const attn_model *m, const attn_model_input *in, const attn_keep *keep)
 {
-    size_t L = m->info.num_hidden_layers, H = m->info.num_attention_heads, asked = heads_asked(m, keep);
-    attn_plan p = { .outputs = keep->outputs,
+    attn_plan p = { .keep = keep,
                     .T = in->T < m->info.max_tokens ? in->T : m->info.max_tokens, /* more is refused by the run */
                     .num_layers = layers_needed(m, keep),
-                    .all_heads = !keep->heads,
-                    .num_heads = asked,
-                    .num_slots = asked < H ? asked : H };
-    for (size_t i = 0; i < (keep->layers ? keep->num_layers : L); i++)
+                    .choice = attn_head_choice_most(keep, m->info.num_attention_heads) };
+    for (size_t i = 0; i < (keep->layers ? keep->num_layers : m->info.num_hidden_layers); i++)
         p.earlier_kept |= (keep->layers ? (size_t)keep->layers[i] : i) + 1 < p.num_layers;
     attn_price price = { 0 };
     if (p.num_layers > 0 && p.T > 0)
         price = m->family->price(m, &p);
-    price.bytes += attn_float_bytes(H) + attn_float_bytes(asked) + attn_float_bytes(L); /* what prepare takes */
+    price.bytes = attn_plus(price.bytes, prepared_bytes(m, &p));
     return price;
 }
 
-/* The lists of a run, in the arena. */
-static attn_status prepare(attn_run *r, const attn_keep *keep)
+static attn_status prepare_layers(attn_run *r)
 {
-    const attn_model_info *i = &r->model->info;
-    size_t L = i->num_hidden_layers;
-    uint8_t *layer_kept = attn_arena_zero(r->arena, L, 1);
-    int32_t *slot = attn_arena_take(r->arena, i->num_attention_heads, sizeof *slot), *order = attn_arena_take(r->arena, r->num_heads, sizeof *order);
-    if (!layer_kept || !slot || !order)
+    const attn_keep *keep = r->keep;
+    size_t L = r->model->info.num_hidden_layers;
+    uint8_t *kept = attn_arena_zero(r->arena, L, 1);
+    if (!kept)
         return attn_fail_memory(r->err);
     for (size_t l = 0; l < (keep->layers ? keep->num_layers : L); l++)
-        layer_kept[keep->layers ? (size_t)keep->layers[l] : l] = 1;
-    r->num_slots = attn_head_slots(keep, i->num_attention_heads, slot, order);
-    r->layer_kept = layer_kept;
-    r->slot = slot;
-    r->order = order;
+        kept[keep->layers ? (size_t)keep->layers[l] : l] = 1;
+    r->layer_kept = kept;
     return ATTN_OK;
+}
+
+static attn_status prepare_analyses(attn_run *r)
+{
+    size_t T = r->input->T;
+    for (size_t i = 0; i < 2 && rolls_out(r->keep); i++)
+        if (!(r->rollout[i] = attn_take_floats(r, T, T)))
+            return ATTN_E_NOMEM;
+    if (!r->keep->analyses)
+        return ATTN_OK;
+    return attn_analyst_init(&r->analyst, r->keep->analyses, r->keep->about, T, T, 0, r->input->attention_mask, r->arena, r->err);
 }
 
 attn_status attn_model_run(const attn_model *m, const attn_model_input *in, const attn_keep *keep, attn_arena *arena, attn_cancel *cancel,
@@ -265,10 +278,8 @@ attn_status attn_model_run(const attn_model *m, const attn_model_input *in, cons
     attn_run r = { .model = m,
                    .runtime = m->runtime,
                    .input = in,
-                   .outputs = keep->outputs,
+                   .keep = keep,
                    .num_layers = layers_needed(m, keep),
-                   .heads = keep->heads,
-                   .num_heads = heads_asked(m, keep),
                    .arena = arena,
                    .cancel = cancel,
                    .sink = sink,
@@ -277,7 +288,11 @@ attn_status attn_model_run(const attn_model *m, const attn_model_input *in, cons
     if (st != ATTN_OK || r.num_layers == 0)
         return st;
     attn_arena_mark mark = attn_arena_save(arena);
-    st = prepare(&r, keep);
+    st = prepare_layers(&r);
+    if (st == ATTN_OK)
+        st = attn_head_choice_make(&r.choice, keep, m->info.num_attention_heads, arena, err);
+    if (st == ATTN_OK)
+        st = prepare_analyses(&r);
     if (st == ATTN_OK)
         st = m->family->forward(&r);
     attn_arena_rewind(arena, mark);

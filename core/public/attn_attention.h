@@ -76,8 +76,9 @@ attn_price attn_operator_price(const attn_runtime *, const attn_operator_input *
 /* The price of attn_project. */
 attn_price attn_project_price(const attn_runtime *, size_t T, size_t k, size_t n);
 
-/* Computes one layer (numbered 0) and hands it to the sink. The caller has checked shapes: H, G, T_q, T_k, dims >= 1, G divides H.
- * Errors: ATTN_E_OVERFLOW (where = the output that is not finite; the sink is then not called), ATTN_E_NOMEM, ATTN_E_CANCELLED, the sink's own.
+/* Computes one layer (numbered 0) and hands it to the sink. The caller has checked shapes: H, G, T_q, T_k, dims >= 1, G divides H; T_q = T_k for a rollout.
+ * There are no hidden states: that bit is passed over.
+ * Errors: ATTN_E_INPUT (weighted_norms without w_o), ATTN_E_OVERFLOW (where = the output that is not finite; the sink is then not called), ATTN_E_NOMEM, ATTN_E_CANCELLED, the sink's own.
  * The arena is where it was on return. */
 ATTN_MUST_CHECK attn_status attn_operator_run(attn_runtime *, const attn_operator_input *, const attn_keep *, attn_arena *, attn_cancel *, const attn_sink *,
                                               attn_error *);

@@ -97,8 +97,28 @@ static void check_free(const api_attention_request *req, attn_arena *arena)
         return;
     }
     require(s.B == req->num_inputs && s.H % s.G == 0);
+    if (!api_check_available(req, NULL, &s, &problem))
+        check_problem(&problem);
     for (size_t b = 0; b < s.B; b++)
         check_item(req, &s, b, arena);
+}
+
+/* What the forms hold is what was let through. */
+static void check_return(const api_attention_request *req, const api_form *form)
+{
+    const api_return *want = &req->want;
+    bool is_drawn = api_form_is_drawn(form->kind), has_maps = want->outputs & ATTN_MAP_OUTPUTS;
+    require(want->outputs || want->analyses);
+    require(want->outputs < ATTN_BIT(ATTN_OUTPUT_COUNT) && want->analyses < ATTN_ANALYSIS_BIT(ATTN_ANALYSIS_COUNT));
+    require(!is_drawn || (want->outputs & ~ATTN_MAP_OUTPUTS) == 0);
+    require(!is_drawn || (!want->analyses && !want->top_k && want->dtype == API_FLOAT32));
+    require(!want->pool_size || (has_maps && !want->top_k && (want->pool_mode == ATTN_REDUCE_MEAN || want->pool_mode == ATTN_REDUCE_MAX)));
+    require(api_form_is_json(form->kind) || (!want->has_encoding && !want->decimals));
+    require(want->dtype != API_UINT8 || (want->outputs == ATTN_BIT(ATTN_ATTENTIONS) && !want->analyses));
+    if (form->kind == API_FORM_NPY) {
+        uint64_t tensors = (uint64_t)want->outputs << 32 | want->analyses;
+        require(tensors && (tensors & (tensors - 1)) == 0 && !want->top_k && req->num_inputs == 1);
+    }
 }
 
 static void check_request(const api_attention_request *req, attn_arena *arena)
@@ -131,11 +151,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     api_problem problem = { 0 };
     api_attention_request req;
     api_tokenize_request tokenize;
-    if (api_read_attention(&service, (const char *)data, size, arena, &req, &problem)) {
-        require(attn_arena_peak(arena) <= api_request_bytes(size));
-        check_request(&req, arena);
-    } else {
-        check_problem(&problem);
+    for (api_form form = { .content_type = "" }; form.kind < API_FORM_COUNT; form.kind++) {
+        attn_arena_reset(arena, 0);
+        memset(&problem, 0, sizeof problem);
+        if (api_read_attention(&service, &form, (const char *)data, size, arena, &req, &problem)) {
+            require(attn_arena_peak(arena) <= api_request_bytes((const char *)data, size));
+            check_return(&req, &form);
+            if (form.kind == API_FORM_JSON) /* the input is read the same for every form */
+                check_request(&req, arena);
+        } else {
+            check_problem(&problem);
+        }
     }
     memset(&problem, 0, sizeof problem);
     if (!api_read_tokenize(&service, (const char *)data, size, arena, &tokenize, &problem))

@@ -17,7 +17,8 @@ class BadRequests(ServerCase):
         body = case["body"] if "body" in case else json.dumps(case["json"])
         if "body_base64" in case:
             raise AssertionError("unknown form of case")
-        status, headers, answer = self.server.post(case.get("path", "/v1/attention"), body)
+        path = case.get("path", "/v1/attention") + ("?" + case["query"] if "query" in case else "")
+        status, headers, answer = self.server.post(path, body, {"Accept": case["accept"]} if "accept" in case else None)
         self.assertEqual((status, answer.get("code"), answer.get("pointer", "")), (case["status"], case["code"], case.get("pointer", "")), answer)
         self.assertEqual(headers["content-type"], "application/problem+json")
         self.assertEqual(answer["status"], status)

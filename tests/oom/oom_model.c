@@ -65,14 +65,35 @@ static attn_status open_and_close(void *ctx, attn_error *err)
     return st;
 }
 
+static attn_status ignore_state(void *ctx, size_t state, const attn_view *view, attn_error *err)
+{
+    (void)ctx;
+    (void)state;
+    (void)view;
+    (void)err;
+    return ATTN_OK;
+}
+
+typedef struct asked {
+    const attn_model *model;
+    attn_keep keep;
+} asked;
+
 static attn_status run(void *ctx, attn_error *err)
 {
-    static const int32_t ids[] = { 5, 6, 7, 8 };
-    attn_model_input in = { .T = 4, .input_ids = ids };
-    attn_keep keep = { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1 };
-    attn_sink sink = { NULL, ignore };
+    enum { T = 64 }; /* more than one chunk of an arena */
+    int32_t ids[T];
+    uint8_t special[T] = { 1 };
+    for (int32_t i = 0; i < T; i++)
+        ids[i] = i % 7 + 5;
+    const asked *a = ctx;
+    attn_analysis_tokens about = { ids, special };
+    attn_model_input in = { .T = T, .input_ids = ids };
+    attn_keep keep = a->keep;
+    keep.about = &about;
+    attn_sink sink = { .layer = ignore, .state = ignore_state };
     attn_arena *arena = attn_arena_new();
-    attn_status st = arena ? attn_model_run(ctx, &in, &keep, arena, NULL, &sink, err) : attn_fail_memory(err);
+    attn_status st = arena ? attn_model_run(a->model, &in, &keep, arena, NULL, &sink, err) : attn_fail_memory(err);
     ck_assert(!arena || attn_arena_used(arena) == 0);
     attn_arena_free(arena);
     return st;
@@ -102,7 +123,17 @@ START_TEST(a_run_survives_every_allocation_that_fails)
     attn_error err = { 0 };
     attn_model *m = NULL;
     ck_assert_int_eq(attn_model_open(&m, rt, "tests/golden/models/bert", &err), ATTN_OK);
-    starve(run, m, 2);
+    attn_pool pool = { .size = 40, .mode = ATTN_REDUCE_MAX };
+    const attn_keep keeps[] = {
+        { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1 },
+        { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1, .analyses = ATTN_ANALYSIS_BIT(ATTN_ANALYSIS_COUNT) - 1 },
+        { .analyses = ATTN_ANALYSIS_BIT(ATTN_HEAD_DISTANCE) },
+        { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1, .analyses = ATTN_HEAD_ANALYSES, .pool = &pool },
+    };
+    for (size_t i = 0; i < sizeof keeps / sizeof *keeps; i++) {
+        asked a = { m, keeps[i] };
+        starve(run, &a, 2);
+    }
     attn_model_close(m);
     attn_runtime_free(rt);
 }

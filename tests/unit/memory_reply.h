@@ -106,28 +106,49 @@ static inline void reply_free(memory_reply *r)
     r->body = NULL;
 }
 
-/* POST path body, or GET path when body is NULL, checked and handled as the server would. Returns api_handle's status; *peak is the arena's. */
-static inline attn_status reply_request(memory_reply *r, const api_service *service, const char *path, const char *body, api_code *outcome, size_t *peak)
+/* A request checked and handled as the server would. Returns api_handle's status; *peak is the arena's. */
+static inline attn_status reply_handle(memory_reply *r, const api_service *service, const api_request *request, attn_cancel *cancel, api_code *outcome,
+                                       size_t *peak)
 {
     attn_error err = { 0 };
-    attn_cancel cancel = { 0 };
     api_problem problem = { 0 };
-    api_request request = { .method = body ? "POST" : "GET", .path = path, .request_id = "test", .body = body, .body_length = body ? strlen(body) : 0 };
     const api_route *route;
-    if (!api_check(service, &request, &route, &problem)) {
+    if (!api_check(service, request, &route, &problem)) {
         *outcome = problem.code;
         return api_send_problem(&problem, "test", &r->reply);
     }
-    api_worker worker = { .arena = attn_arena_new(), .cancel = &cancel };
+    api_worker worker = { .arena = attn_arena_new(), .cancel = cancel };
     if (!worker.arena)
         return ATTN_E_NOMEM;
     attn_runtime_enter(service->runtime);
-    attn_status st = api_handle(service, &request, route, &worker, &r->reply, outcome, &err);
+    attn_status st = api_handle(service, request, route, &worker, &r->reply, outcome, &err);
     attn_runtime_leave(service->runtime);
     if (peak)
         *peak = attn_arena_peak(worker.arena);
     attn_arena_free(worker.arena);
     return st;
+}
+
+/* POST path body, or GET path when body is NULL; accept may be NULL. "/v1/attention?scale=log" has a query. */
+static inline attn_status reply_request_as(memory_reply *r, const api_service *service, const char *path, const char *accept, const char *body,
+                                           api_code *outcome, size_t *peak)
+{
+    attn_cancel cancel = { 0 };
+    char head[256];
+    size_t length = strcspn(path, "?");
+    memcpy(head, path, length);
+    head[length] = '\0';
+    api_request request = {
+        .method = body ? "POST" : "GET", .path = head, .query = path[length] ? path + length + 1 : NULL, .accept = accept, .request_id = "test"
+    };
+    request.body = body;
+    request.body_length = body ? strlen(body) : 0;
+    return reply_handle(r, service, &request, &cancel, outcome, peak);
+}
+
+static inline attn_status reply_request(memory_reply *r, const api_service *service, const char *path, const char *body, api_code *outcome, size_t *peak)
+{
+    return reply_request_as(r, service, path, NULL, body, outcome, peak);
 }
 
 #endif

@@ -23,26 +23,54 @@ typedef struct kept_run {
     size_t num_layers;
     size_t layers[CASE_LAYERS]; /* in the order of the sink's calls */
     kept_tensor tensors[CASE_LAYERS][ATTN_OUTPUT_COUNT];
+    kept_tensor analyses[CASE_LAYERS][ATTN_ANALYSIS_COUNT]; /* heads = 1 */
+    size_t num_states;
+    size_t states[CASE_LAYERS + 1];  /* their numbers, in the order of the sink's calls */
+    size_t came_at[CASE_LAYERS + 1]; /* after how many layers */
+    kept_tensor hidden[CASE_LAYERS + 1];
+    size_t asked, T;        /* heads asked for */
     attn_cancel *cancel_in; /* raised when this many layers have come: cancel_after */
     size_t cancel_after;
     attn_status answer; /* what the sink returns */
 } kept_run;
+
+static inline kept_tensor keep_view(const attn_view *v)
+{
+    kept_tensor t = { calloc(v->heads * v->rows * v->cols + 1, sizeof(float)), v->heads, v->rows, v->cols };
+    for (size_t h = 0; h < v->heads && t.data; h++)
+        for (size_t r = 0; r < v->rows; r++)
+            memcpy(t.data + (h * v->rows + r) * v->cols, v->head[h] + (ptrdiff_t)r * v->row_stride, v->cols * sizeof(float));
+    ck_assert_ptr_nonnull(t.data);
+    return t;
+}
+
+static inline kept_tensor keep_analysis(const kept_run *run, attn_analysis a, const float *x)
+{
+    size_t n = a == ATTN_ROLLOUT ? run->T : run->asked, rows = ATTN_HEAD_ANALYSES & ATTN_ANALYSIS_BIT(a) ? 1 : n;
+    return keep_view(&(attn_view){ .head = &x, .heads = 1, .rows = rows, .cols = n, .row_stride = (ptrdiff_t)n });
+}
+
+static inline attn_status keep_state(void *ctx, size_t state, const attn_view *view, attn_error *err)
+{
+    kept_run *run = ctx;
+    ck_assert_uint_le(run->num_states, CASE_LAYERS);
+    run->states[run->num_states] = state;
+    run->came_at[run->num_states] = run->num_layers;
+    run->hidden[run->num_states++] = keep_view(view);
+    return run->answer == ATTN_OK ? ATTN_OK : attn_fail(err, run->answer, "sink", "as told");
+}
 
 static inline attn_status keep_layer(void *ctx, const attn_layer *layer, attn_error *err)
 {
     kept_run *run = ctx;
     ck_assert_uint_lt(run->num_layers, CASE_LAYERS);
     run->layers[run->num_layers] = layer->layer;
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
-        const attn_view *v = &layer->views[o];
-        kept_tensor *t = &run->tensors[run->num_layers][o];
-        if (!v->head)
-            continue;
-        *t = (kept_tensor){ calloc(v->heads * v->rows * v->cols + 1, sizeof(float)), v->heads, v->rows, v->cols };
-        for (size_t h = 0; h < v->heads; h++)
-            for (size_t r = 0; r < v->rows; r++)
-                memcpy(t->data + (h * v->rows + r) * v->cols, v->head[h] + (ptrdiff_t)r * v->row_stride, v->cols * sizeof(float));
-    }
+    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
+        if (layer->views[o].head)
+            run->tensors[run->num_layers][o] = keep_view(&layer->views[o]);
+    for (int a = 0; a < ATTN_ANALYSIS_COUNT; a++)
+        if (layer->analyses[a])
+            run->analyses[run->num_layers][a] = keep_analysis(run, (attn_analysis)a, layer->analyses[a]);
     run->num_layers++;
     if (run->cancel_in && run->num_layers == run->cancel_after)
         attn_cancel_raise(run->cancel_in, ATTN_CLIENT_GONE);
@@ -51,10 +79,15 @@ static inline attn_status keep_layer(void *ctx, const attn_layer *layer, attn_er
 
 static inline void kept_free(kept_run *run)
 {
-    for (size_t l = 0; l < run->num_layers; l++)
+    for (size_t l = 0; l < run->num_layers; l++) {
         for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
             free(run->tensors[l][o].data);
-    run->num_layers = 0;
+        for (int a = 0; a < ATTN_ANALYSIS_COUNT; a++)
+            free(run->analyses[l][a].data);
+    }
+    for (size_t s = 0; s < run->num_states; s++)
+        free(run->hidden[s].data);
+    run->num_layers = run->num_states = 0;
 }
 
 /* Runs into `run` and says how much of the arena it took, beside the status. */
@@ -63,7 +96,9 @@ static inline attn_status run_kept(const attn_model *m, const attn_model_input *
 {
     attn_arena *arena = attn_arena_new();
     ck_assert_ptr_nonnull(arena);
-    attn_sink sink = { run, keep_layer };
+    attn_sink sink = { run, keep_layer, keep_state };
+    run->asked = keep->heads ? keep->num_heads : attn_model_get_info(m)->num_attention_heads;
+    run->T = in->T;
     attn_status st = attn_model_run(m, in, keep, arena, cancel, &sink, err);
     ck_assert_uint_eq(attn_arena_used(arena), 0);
     if (peak)

@@ -14,6 +14,7 @@
 typedef struct request_case {
     attn_arena *arena;
     api_service service;
+    api_form form; /* of the answer; JSON until a test chooses another */
     api_problem problem;
     api_attention_request req;
     api_operator_shape shape;
@@ -28,6 +29,7 @@ static inline void case_begin(request_case *c)
     c->service.limits = (api_limits){ .max_tokens = 32768, .max_batch = 64 };
     ck_assert_int_eq(attn_runtime_new(&c->service.runtime, &(attn_runtime_options){ .threads = 1 }, &err), ATTN_OK);
     ck_assert_ptr_nonnull(c->arena);
+    ck_assert(api_form_choose(NULL, NULL, &c->form, &c->problem));
 }
 
 static inline void case_end(request_case *c)
@@ -47,10 +49,10 @@ static inline bool case_read_bytes(request_case *c, const char *bytes, size_t le
     memset(&c->problem, 0, sizeof c->problem);
     memset(&c->req, 0, sizeof c->req);
     memset(&c->shape, 0, sizeof c->shape);
-    if (!api_read_attention(&c->service, c->body, length, c->arena, &c->req, &c->problem))
+    if (!api_read_attention(&c->service, &c->form, c->body, length, c->arena, &c->req, &c->problem))
         return false;
     if (c->req.kind == API_INPUT_EMBEDDINGS || c->req.kind == API_INPUT_QKV)
-        return api_check_operator(&c->req, &c->shape, &c->problem);
+        return api_check_operator(&c->req, &c->shape, &c->problem) && api_check_available(&c->req, NULL, &c->shape, &c->problem);
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* test_attention.c - the fast attention against the plain one in double, and what is promised of its bits, errors and memory.
  *
- * Maps and contexts of one layer are within 1e-6 of float64. Scores are sums of up to 70 products that may be 50 times larger than
- * their sum, so theirs is 4e-6 of max(1, |score|).
+ * Maps and contexts of one layer are within 1e-6 of float64. Scores are sums of up to 70 products that may be 50 times larger than their sum, so theirs
+ * is 4e-6 of max(1, |score|). The norms that weights are multiplied with are below 1, so weighted norms are as exact as weights.
  * Bits depend on neither threads nor blocks nor on what else is kept: each of those is a test of its own, as each has its own way to break.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <float.h>
@@ -14,9 +14,9 @@
 
 enum { RANDOM_CASES = 100 };
 
-/* All results of one case in memory of their own. */
-typedef struct results {
-    float *attentions, *scores, *raw_scores, *context;
+typedef struct results { /* of one case, in memory of their own */
+    float *attentions, *scores, *raw_scores, *weighted_norms, *context;
+    float *norms;         /* [H, T_k], the same for every case of a shape */
     size_t maps, vectors; /* floats in each map, in context */
 } results;
 
@@ -35,7 +35,11 @@ static results results_new(const attn_operator_input *in)
     r.attentions = nan_floats(r.maps);
     r.scores = nan_floats(r.maps);
     r.raw_scores = nan_floats(r.maps);
+    r.weighted_norms = nan_floats(r.maps);
     r.context = nan_floats(r.vectors);
+    r.norms = nan_floats(in->num_attention_heads * in->T_k);
+    for (size_t n = 0; n < in->num_attention_heads * in->T_k; n++)
+        r.norms[n] = (float)(n * 37 % 101) / 101.0f;
     return r;
 }
 
@@ -44,7 +48,9 @@ static void results_free(results *r)
     free(r->attentions);
     free(r->scores);
     free(r->raw_scores);
+    free(r->weighted_norms);
     free(r->context);
+    free(r->norms);
 }
 
 /* Contexts side by side, as models lay them. */
@@ -53,6 +59,8 @@ static attn_attention_out out_of(const attn_operator_input *in, const results *r
     return (attn_attention_out){ .attentions = r->attentions,
                                  .scores = r->scores,
                                  .raw_scores = r->raw_scores,
+                                 .weighted_norms = r->weighted_norms,
+                                 .transformed_norms = r->norms,
                                  .context = r->context,
                                  .context_head_stride = (ptrdiff_t)in->value_dim,
                                  .context_row_stride = (ptrdiff_t)(in->num_attention_heads * in->value_dim) };
@@ -95,7 +103,7 @@ static void attend_well(attn_runtime *runtime, const attn_operator_input *in, co
 /* ---- against float64 ---------------------------------------------------------------------------------------------------- */
 
 typedef struct worst {
-    double weight, context, score, row_sum;
+    double weight, weighted_norm, context, score, row_sum;
 } worst;
 
 /* No assertion for each number: Check writes a file at every one of them. */
@@ -133,6 +141,8 @@ static void compare(const attn_operator_input *in, const results *mine, const re
     compare_scores(mine->raw_scores, theirs->raw_scores, mine->maps, w);
     for (size_t row = 0; row < mine->maps; row += in->T_k)
         compare_row(mine->attentions + row, theirs->attentions + row, theirs->scores + row, in->T_k, w);
+    for (size_t i = 0; i < mine->maps; i++)
+        raise_to(&w->weighted_norm, fabs((double)mine->weighted_norms[i] - (double)theirs->weighted_norms[i]));
     for (size_t i = 0; i < mine->vectors; i++)
         raise_to(&w->context, fabs((double)mine->context[i] - (double)theirs->context[i]));
 }
@@ -169,9 +179,10 @@ static void contest_end(contest *all, const char *what)
 {
     for (int table = 0; table < all->tables; table++) {
         const worst *w = &all->off[table];
-        printf("%s, %s: worst weight %.2g, context %.2g, score %.2g, row sum %.2g\n", attn_kernels_all()[table]->name, what, w->weight, w->context, w->score,
-               w->row_sum);
+        printf("%s, %s: worst weight %.2g, weighted norm %.2g, context %.2g, score %.2g, row sum %.2g\n", attn_kernels_all()[table]->name, what, w->weight,
+               w->weighted_norm, w->context, w->score, w->row_sum);
         ck_assert_double_le(w->weight, 1e-6);
+        ck_assert_double_le(w->weighted_norm, 1e-6);
         ck_assert_double_le(w->context, 1e-6);
         ck_assert_double_le(w->score, 4e-6);
         ck_assert_double_le(w->row_sum, 1e-6);
@@ -228,6 +239,30 @@ START_TEST(alibi_keeps_its_precision_for_far_queries)
 }
 END_TEST
 
+/* ---- rows that are looked at ---------------------------------------------------------------------------------------------- */
+
+/* Those analyses that need no list. */
+static attn_analyst plain_analyst(const attn_operator_input *in)
+{
+    attn_analyses wanted = ATTN_HEAD_ANALYSES & ~(ATTN_TOKEN_ANALYSES | ATTN_ANALYSIS_BIT(ATTN_SPECIAL_TOKENS) | ATTN_ANALYSIS_BIT(ATTN_MEAN_DISTANCE));
+    return (attn_analyst){ .wanted = wanted, .T_q = in->T_q, .T_k = in->T_k, .query_offset = in->rules.query_offset };
+}
+
+/* Sums of a head, against the same rows of its finished map [T_q, T_k] added one after the other. */
+static void check_sums(const attn_operator_input *in, const float *map, const attn_analyst *analyst, const attn_row_sums *sums)
+{
+    attn_row_sums plain = { 0 };
+    for (size_t i = 0; i < in->T_q; i++) {
+        attn_range seen = attn_visible_keys(&in->rules, i, in->T_k);
+        if (seen.lo < seen.hi)
+            attn_analyse_row(analyst, attn_kernels_find("ref"), i, map + i * in->T_k, seen, &plain);
+    }
+    for (int a = 0; a < ATTN_NUM_HEAD_ANALYSES; a++) {
+        ck_assert_uint_eq(sums->rows[a], plain.rows[a]);
+        ck_assert_double_le(fabs(sums->sum[a] - plain.sum[a]), 1e-6 * ((double)in->T_q + plain.sum[a]));
+    }
+}
+
 /* ---- bits --------------------------------------------------------------------------------------------------------------- */
 
 static void check_same_bits(const results *a, const results *b)
@@ -235,6 +270,7 @@ static void check_same_bits(const results *a, const results *b)
     ck_assert_mem_eq(a->attentions, b->attentions, a->maps * sizeof(float));
     ck_assert_mem_eq(a->scores, b->scores, a->maps * sizeof(float));
     ck_assert_mem_eq(a->raw_scores, b->raw_scores, a->maps * sizeof(float));
+    ck_assert_mem_eq(a->weighted_norms, b->weighted_norms, a->maps * sizeof(float));
     ck_assert_mem_eq(a->context, b->context, a->vectors * sizeof(float));
 }
 
@@ -258,6 +294,26 @@ START_TEST(bits_do_not_depend_on_the_number_of_threads)
     }
     runtime_free(one);
     runtime_free(two);
+    runtime_free(five);
+}
+END_TEST
+
+START_TEST(sums_over_rows_have_the_same_bits_for_any_number_of_threads)
+{
+    attn_runtime *one = runtime_new(_i, 1), *five = runtime_new(_i, 5);
+    uint64_t state = 12;
+    for (int n = 0; n < 8; n++) {
+        attention_case c = n < 6 ? case_any(&state) : case_plain(&state, 6, 3, 333, 200, 8, 8);
+        attn_analyst analyst = plain_analyst(&c.in);
+        attn_row_sums a[CASE_HEADS], b[CASE_HEADS];
+        attn_attention_out out = { .analyst = &analyst, .sums = a };
+        ck_assert_int_eq(attend(one, &c.in, &out, NULL, NULL), ATTN_OK);
+        out.sums = b;
+        ck_assert_int_eq(attend(five, &c.in, &out, NULL, NULL), ATTN_OK);
+        ck_assert_mem_eq(a, b, c.in.num_attention_heads * sizeof *a);
+        case_free(&c);
+    }
+    runtime_free(one);
     runtime_free(five);
 }
 END_TEST
@@ -315,27 +371,38 @@ START_TEST(a_row_is_the_same_alone_as_among_others)
 }
 END_TEST
 
-/* Maps are made in different memory, over different stretches of keys, depending on what is kept. Kept heads: every second one, in reverse. */
+/* Maps are made in different memory, over different stretches of keys, depending on what is kept: five outputs, and rows shown to an analyst (64). Kept heads:
+ * every second one, in reverse. */
+enum { SOME_CONTEXTS = 16, ALL_KEPT = 32, ANALYSED = 64, SUBSETS = 256 };
+
 static void check_subset(attn_runtime *runtime, const attn_operator_input *in, const results *all, unsigned kept_outputs)
 {
     size_t H = in->num_attention_heads, kept = 0, map = in->T_q * in->T_k;
     int32_t slot[CASE_HEADS];
     for (size_t h = H; h-- > 0;)
-        slot[h] = h % 2 == 0 || kept_outputs & 32 ? (int32_t)kept++ : -1;
+        slot[h] = h % 2 == 0 || kept_outputs & ALL_KEPT ? (int32_t)kept++ : -1;
     results some = results_new(in);
     attn_attention_out out = out_of(in, &some);
     out.slot = slot;
-    out.context_of_kept = kept_outputs & 16;
+    out.context_of_kept = kept_outputs & SOME_CONTEXTS;
     out.attentions = kept_outputs & 1 ? out.attentions : NULL;
     out.scores = kept_outputs & 2 ? out.scores : NULL;
     out.raw_scores = kept_outputs & 4 ? out.raw_scores : NULL;
     out.context = kept_outputs & 8 ? out.context : NULL;
+    out.weighted_norms = kept_outputs & 128 ? out.weighted_norms : NULL;
+    attn_row_sums sums[CASE_HEADS];
+    attn_analyst analyst = plain_analyst(in);
+    out.analyst = kept_outputs & ANALYSED ? &analyst : NULL;
+    out.sums = sums;
     ck_assert_int_eq(attend(runtime, in, &out, NULL, NULL), ATTN_OK);
     for (size_t h = 0; h < H; h++) {
         size_t mine = (slot[h] < 0 ? 0 : (size_t)slot[h]) * map, bytes = map * sizeof(float);
         ck_assert(slot[h] < 0 || !out.attentions || memcmp(some.attentions + mine, all->attentions + h * map, bytes) == 0);
         ck_assert(slot[h] < 0 || !out.scores || memcmp(some.scores + mine, all->scores + h * map, bytes) == 0);
         ck_assert(slot[h] < 0 || !out.raw_scores || memcmp(some.raw_scores + mine, all->raw_scores + h * map, bytes) == 0);
+        ck_assert(slot[h] < 0 || !out.weighted_norms || memcmp(some.weighted_norms + mine, all->weighted_norms + h * map, bytes) == 0);
+        if (slot[h] >= 0 && out.analyst)
+            check_sums(in, all->attentions + h * map, &analyst, &sums[slot[h]]);
         size_t place = out.context_of_kept ? (size_t)slot[h] : h, row = H * in->value_dim;
         for (size_t i = 0; i < in->T_q && out.context && !(out.context_of_kept && slot[h] < 0); i++)
             ck_assert_mem_eq(some.context + i * row + place * in->value_dim, all->context + i * row + h * in->value_dim, in->value_dim * sizeof(float));
@@ -352,9 +419,68 @@ START_TEST(bits_do_not_depend_on_what_else_is_kept)
         c.in.rules.left_window_size = n >= 4 ? 80 : c.in.rules.left_window_size;
         results all = results_new(&c.in);
         attend_well(runtime, &c.in, &all);
-        for (unsigned kept_outputs = 0; kept_outputs < 64; kept_outputs++)
+        for (unsigned kept_outputs = 0; kept_outputs < SUBSETS; kept_outputs++)
             check_subset(runtime, &c.in, &all, kept_outputs);
         results_free(&all);
+        case_free(&c);
+    }
+    runtime_free(runtime);
+}
+END_TEST
+
+/* ---- pooled maps ---------------------------------------------------------------------------------------------------------- */
+
+/* Maps in bins against float64; what bins cannot give (contexts when queries are chosen, sums over rows) has the bits it has without them. */
+static void check_pooled(attn_runtime *runtime, const attn_operator_input *in, const attn_pool *pool)
+{
+    attn_analyst analyst = plain_analyst(in);
+    attn_row_sums sums[2][CASE_HEADS];
+    results plain = results_new(in), pooled = results_new(in), expected = results_new(in);
+    attn_attention_out out[] = { out_of(in, &plain), out_of(in, &pooled), out_of(in, &expected) };
+    size_t rows = attn_pool_bins(pool->queries ? pool->num_queries : in->T_q, pool->size),
+           columns = attn_pool_bins(pool->keys ? pool->num_keys : in->T_k, pool->size);
+    out[1].pool = out[2].pool = pool;
+    out[0].analyst = out[1].analyst = &analyst;
+    out[0].sums = sums[0];
+    out[1].sums = sums[1];
+    ck_assert_int_eq(attend(runtime, in, &out[0], NULL, NULL), ATTN_OK);
+    ck_assert_int_eq(attend(runtime, in, &out[1], NULL, NULL), ATTN_OK);
+    attn_attention_reference(in, &out[2]);
+    worst w = { 0 };
+    compare_scores(pooled.scores, expected.scores, in->num_attention_heads * rows * columns, &w);
+    compare_scores(pooled.raw_scores, expected.raw_scores, in->num_attention_heads * rows * columns, &w);
+    for (size_t n = 0; n < in->num_attention_heads * rows * columns; n++) {
+        raise_to(&w.weight, fabs((double)pooled.attentions[n] - (double)expected.attentions[n]));
+        raise_to(&w.weighted_norm, fabs((double)pooled.weighted_norms[n] - (double)expected.weighted_norms[n]));
+    }
+    for (size_t n = 0; n < plain.vectors; n++)
+        raise_to(&w.context, fabs((double)pooled.context[n] - (double)expected.context[n]));
+    ck_assert_double_le(w.weight, 1e-6);
+    ck_assert_double_le(w.weighted_norm, 1e-6);
+    ck_assert_double_le(w.context, 1e-6);
+    ck_assert_double_le(w.score, 4e-6);
+    ck_assert_mem_eq(sums[0], sums[1], in->num_attention_heads * sizeof *sums[0]);
+    if (pool->queries)
+        ck_assert_mem_eq(pooled.context, plain.context, plain.vectors * sizeof(float));
+    results_free(&plain);
+    results_free(&pooled);
+    results_free(&expected);
+}
+
+START_TEST(pooled_maps_contexts_and_sums_are_those_of_the_whole_maps)
+{
+    static const int32_t queries[] = { 7, 0, 7, 3, 4, 5, 11 }, keys[] = { 12, 1, 1, 8 };
+    attn_runtime *runtime = runtime_new(_i, 3);
+    uint64_t state = 53;
+    for (int n = 0; n < 16; n++) {
+        attention_case c = case_plain(&state, 2, 1, 12 + case_below(&state, 30), 13 + case_below(&state, 30), 5, 6);
+        c.in.rules.is_causal = n & 1;
+        attn_pool pool = { .size = 1 + case_below(&state, 9), .mode = n & 2 ? ATTN_REDUCE_MAX : ATTN_REDUCE_MEAN };
+        pool.queries = n & 4 ? queries : NULL;
+        pool.num_queries = 7;
+        pool.keys = n & 8 ? keys : NULL;
+        pool.num_keys = 4;
+        check_pooled(runtime, &c.in, &pool);
         case_free(&c);
     }
     runtime_free(runtime);
@@ -540,23 +666,6 @@ START_TEST(a_deadline_is_seen_in_the_middle)
 }
 END_TEST
 
-/* ---- slots -------------------------------------------------------------------------------------------------------------- */
-
-START_TEST(heads_get_places_in_the_order_asked_and_repeats_share_one)
-{
-    static const int32_t heads[] = { 5, 2, 5, 0, 2 }, expected[] = { 0, 1, 0, 2, 1 };
-    int32_t slot[6], order[6];
-    attn_keep keep = { .heads = heads, .num_heads = 5 };
-    ck_assert_uint_eq(attn_head_slots(&keep, 6, slot, order), 3);
-    ck_assert_mem_eq(order, expected, sizeof expected);
-    ck_assert(slot[5] == 0 && slot[2] == 1 && slot[0] == 2 && slot[1] == -1 && slot[3] == -1 && slot[4] == -1);
-    keep = (attn_keep){ .outputs = 1 };
-    ck_assert_uint_eq(attn_head_slots(&keep, 6, slot, order), 6);
-    for (int32_t h = 0; h < 6; h++)
-        ck_assert(slot[h] == h && order[h] == h);
-}
-END_TEST
-
 static Suite *suite(void)
 {
     Suite *s = suite_create("attention");
@@ -569,8 +678,10 @@ static Suite *suite(void)
     tcase_add_test(tc, rows_longer_than_a_chunk_are_as_exact);
     tcase_add_test(tc, alibi_keeps_its_precision_for_far_queries);
     tcase_add_loop_test(tc, bits_do_not_depend_on_the_number_of_threads, 0, tables);
+    tcase_add_loop_test(tc, sums_over_rows_have_the_same_bits_for_any_number_of_threads, 0, tables);
     tcase_add_loop_test(tc, a_row_is_the_same_alone_as_among_others, 0, tables);
     tcase_add_loop_test(tc, bits_do_not_depend_on_what_else_is_kept, 0, tables);
+    tcase_add_loop_test(tc, pooled_maps_contexts_and_sums_are_those_of_the_whole_maps, 0, tables);
     tcase_add_loop_test(tc, packed_and_head_major_inputs_give_the_same_bits, 0, tables);
     tcase_add_loop_test(tc, a_product_beyond_float32_is_an_overflow_in_either_direction, 0, tables);
     tcase_add_loop_test(tc, a_product_that_nobody_sees_cannot_overflow, 0, tables);
@@ -579,7 +690,6 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, of_several_failures_the_first_head_is_told, 0, tables);
     tcase_add_loop_test(tc, a_raised_flag_or_a_passed_deadline_stops_it, 0, tables);
     tcase_add_loop_test(tc, a_deadline_is_seen_in_the_middle, 0, tables);
-    tcase_add_test(tc, heads_get_places_in_the_order_asked_and_repeats_share_one);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -231,6 +231,30 @@ START_TEST(panels_do_not_depend_on_strides_or_on_the_order_of_packing)
 }
 END_TEST
 
+/* Columns of w, cut out of its panels, are what packing these columns alone would have given. */
+static void slice_body(void)
+{
+    const size_t n = 2 * mr + 3, k = 13;
+    problem p = make(1, n, k);
+    for (size_t first = 0; first < k; first++) {
+        for (size_t width = 1; first + width <= k; width++) {
+            fenced cut = fence(attn_gemm_panel_bytes(gemm, n, width)), packed = fence(attn_gemm_panel_bytes(gemm, n, width));
+            attn_gemm_slice(gemm, cut.data, &p.panels, first, width);
+            attn_gemm_pack(gemm, packed.data, p.w + first, n, width, (ptrdiff_t)k, 1);
+            ck_assert_mem_eq(cut.data, packed.data, (n + mr - 1) / mr * mr * width * sizeof(float));
+            unfence(cut);
+            unfence(packed);
+        }
+    }
+    release(&p);
+}
+
+START_TEST(columns_cut_out_of_panels_are_packed_columns)
+{
+    each_gemm(slice_body);
+}
+END_TEST
+
 static void sizes_body(void)
 {
     problem p = make(3, 2 * mr + 1, 8);
@@ -391,6 +415,7 @@ int main(void)
     tcase_add_test(c, bits_of_an_element_depend_on_its_two_rows_alone);
     tcase_add_test(c, bits_of_an_element_do_not_depend_on_its_place_in_a_tile);
     tcase_add_test(c, panels_do_not_depend_on_strides_or_on_the_order_of_packing);
+    tcase_add_test(c, columns_cut_out_of_panels_are_packed_columns);
     tcase_add_test(c, sizes_that_do_not_agree_are_refused_not_aborted_on);
     tcase_add_test(c, a_linear_layer_has_the_bits_of_its_rows_one_by_one_for_any_number_of_threads);
     tcase_add_test(c, a_linear_layer_reports_wrong_sizes_and_missing_memory);

@@ -111,6 +111,49 @@ START_TEST(heads_are_reduced_in_maps_alone)
 }
 END_TEST
 
+/* Maps in bins have no rows and columns of the input any more; everything else has. */
+START_TEST(pooled_maps_are_not_cut_again)
+{
+    const int32_t q[] = { 4, 0, 4 }, k[] = { 6, 1 };
+    attn_selection sel = { .queries = q, .num_queries = 3, .keys = k, .num_keys = 2, .maps_are_cut = true };
+    attn_layer out = cut(sel);
+    ck_assert_ptr_eq(out.views[ATTN_ATTENTIONS].head, map_heads);
+    ck_assert(out.views[ATTN_KEY].rows == 2 && out.views[ATTN_CONTEXT].rows == 3);
+    ck_assert_uint_eq(attn_select_bytes(&sel, ATTN_MAP_OUTPUTS, H, TQ, TK, DIM, DIM, 12), 0);
+    sel.reduce_heads = ATTN_REDUCE_MAX;
+    out = cut(sel);
+    ck_assert(out.views[ATTN_SCORES].heads == 1 && out.views[ATTN_SCORES].rows == TQ && out.views[ATTN_SCORES].cols == TK);
+    for (int i = 0; i < TQ; i++)
+        for (int j = 0; j < TK; j++)
+            ck_assert_float_eq(at(&out.views[ATTN_SCORES], 0, i, j), fmaxf(maps[0][i][j], fmaxf(maps[1][i][j], maps[2][i][j])));
+}
+END_TEST
+
+START_TEST(value_norms_are_cut_by_keys_and_hidden_states_by_queries)
+{
+    const int32_t q[] = { 4, 0, 4 }, k[] = { 6, 1 };
+    attn_selection sel = { .queries = q, .num_queries = 3, .keys = k, .num_keys = 2, .reduce_heads = ATTN_REDUCE_MEAN };
+    layer = (attn_layer){ .views[ATTN_VALUE_NORMS] = { map_heads, H, 1, TK, TK } };
+    layer.analyses[ATTN_ENTROPY] = maps[0][0];
+    attn_layer out = cut(sel);
+    ck_assert(out.views[ATTN_VALUE_NORMS].heads == H && out.views[ATTN_VALUE_NORMS].rows == 1 && out.views[ATTN_VALUE_NORMS].cols == 2);
+    ck_assert_ptr_eq(out.analyses[ATTN_ENTROPY], maps[0][0]); /* a selection changes none */
+    for (int h = 0; h < H; h++)
+        for (int j = 0; j < 2; j++)
+            ck_assert_float_eq(at(&out.views[ATTN_VALUE_NORMS], h, 0, j), maps[h][0][k[j]]);
+    attn_view state = { context_heads, 1, TQ, DIM, H * DIM }, some;
+    attn_error err = { 0 };
+    ck_assert_int_eq(attn_select_view(rt, &sel, ATTN_HIDDEN_STATES, &state, &some, arena, &err), ATTN_OK);
+    ck_assert(some.heads == 1 && some.rows == 3 && some.cols == DIM);
+    for (int i = 0; i < 3; i++)
+        for (int x = 0; x < DIM; x++)
+            ck_assert_float_eq(at(&some, 0, i, x), context[q[i]][0][x]);
+    ck_assert_uint_ge(attn_select_bytes(&sel, ATTN_BIT(ATTN_VALUE_NORMS) | ATTN_BIT(ATTN_HIDDEN_STATES), H, TQ, TK, DIM, DIM, DIM), attn_arena_used(arena));
+    ck_assert_int_eq(attn_select_view(rt, &(attn_selection){ 0 }, ATTN_HIDDEN_STATES, &state, &some, arena, &err), ATTN_OK);
+    ck_assert_ptr_eq(some.head, context_heads);
+}
+END_TEST
+
 START_TEST(layers_fold_into_mean_and_maximum)
 {
     float acc[H * TQ * TK];
@@ -218,7 +261,10 @@ START_TEST(outputs_have_the_contract_s_names)
     ck_assert_str_eq(attn_output_name(ATTN_ATTENTIONS), "attentions");
     ck_assert_str_eq(attn_output_name(ATTN_RAW_SCORES), "raw_scores");
     ck_assert_str_eq(attn_output_name(ATTN_ATTN_OUTPUT), "attn_output");
-    ck_assert(attn_output_is_map(ATTN_SCORES) && !attn_output_is_map(ATTN_CONTEXT));
+    ck_assert_str_eq(attn_output_name(ATTN_WEIGHTED_NORMS), "weighted_norms");
+    ck_assert_str_eq(attn_output_name(ATTN_VALUE_NORMS), "value_norms");
+    ck_assert_str_eq(attn_output_name(ATTN_HIDDEN_STATES), "hidden_states");
+    ck_assert(attn_output_is_map(ATTN_SCORES) && attn_output_is_map(ATTN_WEIGHTED_NORMS) && !attn_output_is_map(ATTN_CONTEXT));
 }
 END_TEST
 
@@ -230,6 +276,8 @@ int main(void)
     tcase_add_test(t, no_selection_passes_everything_on_untouched);
     tcase_add_test(t, order_and_repeats_are_as_asked);
     tcase_add_test(t, heads_are_reduced_in_maps_alone);
+    tcase_add_test(t, pooled_maps_are_not_cut_again);
+    tcase_add_test(t, value_norms_are_cut_by_keys_and_hidden_states_by_queries);
     tcase_add_test(t, layers_fold_into_mean_and_maximum);
     tcase_add_test(t, a_mean_is_not_lost_to_a_sum_beyond_float32);
     tcase_add_test(t, a_head_asked_for_often_keeps_its_mean);

@@ -173,15 +173,19 @@ START_TEST(a_selection_has_the_bits_of_the_whole_run)
     fixture_init(&f, "tests/golden/models/bert", 2, 33);
     run_fine(&f, &(attn_keep){ .outputs = everything }, &all, NULL);
     for (size_t num_layers = 1; num_layers <= 3; num_layers++) {
-        for (attn_outputs outputs = 1; outputs <= everything; outputs++) {
-            attn_keep keep = { outputs, layers, num_layers, heads, 1 + outputs % 4 };
+        for (attn_outputs outputs = (attn_outputs)num_layers; outputs <= everything; outputs += 3) {
+            attn_keep keep = { .outputs = outputs, .layers = layers, .num_layers = num_layers, .heads = heads, .num_heads = 1 + outputs % 4 };
             run_fine(&f, &keep, &some, NULL);
-            ck_assert_uint_eq(some.num_layers, num_layers == 1 ? 1 : 2); /* a layer asked for twice comes once */
+            size_t distinct = num_layers == 1 ? 1 : 2; /* a layer asked for twice comes once */
+            ck_assert_uint_eq(some.num_layers, outputs == ATTN_BIT(ATTN_HIDDEN_STATES) ? 0 : distinct);
+            ck_assert_uint_eq(some.num_states, outputs & ATTN_BIT(ATTN_HIDDEN_STATES) ? distinct : 0);
+            for (size_t n = 0; n < some.num_states; n++)
+                same_bits(&some.hidden[n], &all.hidden[some.states[n]], NULL);
             for (size_t l = 0; l < some.num_layers; l++) {
                 ck_assert_uint_eq(some.layers[l], num_layers == 1 ? 2 : 2 * l);
                 for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
                     const kept_tensor *t = &some.tensors[l][o];
-                    ck_assert_int_eq(t->data != NULL, (outputs & ATTN_BIT(o)) != 0);
+                    ck_assert_int_eq(t->data != NULL, (outputs & ATTN_BIT(o)) != 0 && o != ATTN_HIDDEN_STATES);
                     ck_assert(!t->data || o == ATTN_ATTN_OUTPUT || t->heads == keep.num_heads);
                     if (t->data)
                         same_bits(t, &all.tensors[some.layers[l]][o], heads);
@@ -253,6 +257,9 @@ START_TEST(the_price_covers_what_a_run_takes)
                                          ATTN_BIT(ATTN_ATTN_OUTPUT),
                                          ATTN_BIT(ATTN_SCORES) | ATTN_BIT(ATTN_CONTEXT),
                                          ATTN_MAP_OUTPUTS,
+                                         ATTN_BIT(ATTN_WEIGHTED_NORMS),
+                                         ATTN_BIT(ATTN_VALUE_NORMS),
+                                         ATTN_BIT(ATTN_HIDDEN_STATES),
                                          ATTN_BIT(ATTN_OUTPUT_COUNT) - 1 };
     static const int threads[] = { 1, 5 };
     kept_run run;
@@ -286,15 +293,18 @@ START_TEST(the_price_counts_the_flops_that_are_needed_and_no_others)
     uint64_t whole = 4 * projection + 2 * product + 4 * T * D * F;
     struct {
         attn_outputs outputs;
-        uint64_t last;
-    } cases[] = { { ATTN_BIT(ATTN_ATTENTIONS), 2 * projection + product },
-                  { ATTN_BIT(ATTN_QUERY), projection },
-                  { ATTN_BIT(ATTN_VALUE), projection },
-                  { ATTN_BIT(ATTN_CONTEXT), 3 * projection + 2 * product },
-                  { ATTN_BIT(ATTN_ATTN_OUTPUT), 4 * projection + 2 * product } };
+        uint64_t last, every; /* of the last layer; more in every earlier one that is kept */
+    } cases[] = { { ATTN_BIT(ATTN_ATTENTIONS), 2 * projection + product, 0 },
+                  { ATTN_BIT(ATTN_QUERY), projection, 0 },
+                  { ATTN_BIT(ATTN_VALUE), projection, 0 },
+                  { ATTN_BIT(ATTN_CONTEXT), 3 * projection + 2 * product, 0 },
+                  { ATTN_BIT(ATTN_ATTN_OUTPUT), 4 * projection + 2 * product, 0 },
+                  { ATTN_BIT(ATTN_VALUE_NORMS), projection, 0 },
+                  { ATTN_BIT(ATTN_WEIGHTED_NORMS), 4 * projection + product, projection }, /* the output projection of every value, head by head */
+                  { ATTN_BIT(ATTN_HIDDEN_STATES), whole, 0 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         attn_keep keep = { .outputs = cases[i].outputs };
-        ck_assert_uint_eq(attn_model_price(f.model, &f.g.in, &keep).flops, 5 * whole + cases[i].last);
+        ck_assert_uint_eq(attn_model_price(f.model, &f.g.in, &keep).flops, 5 * (whole + cases[i].every) + cases[i].last);
         keep.layers = first;
         keep.num_layers = 1;
         ck_assert_uint_eq(attn_model_price(f.model, &f.g.in, &keep).flops, cases[i].last);
@@ -315,6 +325,9 @@ START_TEST(what_nobody_asked_for_is_not_computed)
     enum {
         MAPS = ATTN_BIT(ATTN_ATTENTIONS),
         CONTEXT = ATTN_BIT(ATTN_CONTEXT),
+        STATES = ATTN_BIT(ATTN_HIDDEN_STATES),
+        NORMS = ATTN_BIT(ATTN_VALUE_NORMS),
+        WEIGHTED = ATTN_BIT(ATTN_WEIGHTED_NORMS),
         QUERY = ATTN_BIT(ATTN_QUERY),
         KEY = ATTN_BIT(ATTN_KEY),
         VALUE = ATTN_BIT(ATTN_VALUE)
@@ -329,9 +342,12 @@ START_TEST(what_nobody_asked_for_is_not_computed)
         { "encoder.layer.1.attention.self.key.weight", QUERY | VALUE, MAPS, "raw_scores" },
         { "encoder.layer.1.attention.self.key.weight", QUERY | VALUE, KEY, "key" },
         { "encoder.layer.1.attention.self.query.weight", KEY | VALUE, QUERY, "query" },
-        { "encoder.layer.1.attention.output.dense.weight", MAPS | CONTEXT, ATTN_BIT(ATTN_ATTN_OUTPUT), "attn_output" },
+        { "encoder.layer.1.attention.self.value.weight", MAPS | QUERY | KEY, NORMS, "value_norms" },
+        { "encoder.layer.1.attention.self.query.weight", NORMS | VALUE, WEIGHTED, "raw_scores" },
+        { "encoder.layer.1.attention.output.dense.weight", MAPS | CONTEXT | NORMS, ATTN_BIT(ATTN_ATTN_OUTPUT), "attn_output" },
+        { "encoder.layer.1.attention.output.dense.weight", MAPS | CONTEXT | NORMS, WEIGHTED, "weighted_norms" },
         { "encoder.layer.2.attention.self.query.weight", ATTN_BIT(ATTN_OUTPUT_COUNT) - 1, 0, "" }, /* behind the last layer */
-        { "encoder.layer.1.intermediate.dense.weight", ATTN_BIT(ATTN_OUTPUT_COUNT) - 1, 0, "" },
+        { "encoder.layer.1.intermediate.dense.weight", ATTN_BIT(ATTN_HIDDEN_STATES) - 1, STATES, "hidden_states" },
         { "encoder.layer.0.attention.output.dense.weight", 0, MAPS, "hidden_states" },
         { "encoder.layer.0.output.dense.weight", 0, QUERY, "hidden_states" },
     };

@@ -233,7 +233,7 @@ static void run(attn_runtime *runtime, onnx_case *c, attn_outputs outputs, attn_
 {
     attn_arena *arena = attn_arena_new();
     attn_error err = { 0 };
-    attn_sink sink = { c, check };
+    attn_sink sink = { .ctx = c, .layer = check };
     attn_keep keep = { .outputs = outputs };
     attn_status status = attn_operator_run(runtime, &c->in, &keep, arena, NULL, &sink, &err);
     ck_assert_msg(status == ATTN_OK, "%s: %s", err.where, err.text);

@@ -1,93 +1,8 @@
-/* test_operator.c - what attn_operator_run hands over, what it says it will cost, and how it fails.
+/* test_operator.c - what attn_operator_run hands over.
  *
  * The numbers of maps and contexts are test_attention.c's; here they are only found again through the views.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <float.h>
-#include <string.h>
-
-#include "attention_case.h"
-#include "math/gemm.h"
-#include "unit.h"
-
-enum { ALL_OUTPUTS = (1 << ATTN_OUTPUT_COUNT) - 1, COMPUTED = ATTN_MAP_OUTPUTS | ATTN_BIT(ATTN_CONTEXT) | ATTN_BIT(ATTN_ATTN_OUTPUT) };
-
-static attn_runtime *runtime_new(int threads)
-{
-    attn_runtime *runtime = NULL;
-    attn_runtime_options options = { .threads = threads };
-    ck_assert_int_eq(attn_runtime_new(&runtime, &options, NULL), ATTN_OK);
-    attn_runtime_enter(runtime);
-    return runtime;
-}
-
-static void runtime_free(attn_runtime *runtime)
-{
-    attn_runtime_leave(runtime);
-    attn_runtime_free(runtime);
-}
-
-/* What a sink saw, copied: output o, head i at data[o] + i * rows * cols. */
-typedef struct seen {
-    int calls;
-    attn_status answer;
-    size_t heads[ATTN_OUTPUT_COUNT], rows[ATTN_OUTPUT_COUNT], cols[ATTN_OUTPUT_COUNT];
-    const float *first[ATTN_OUTPUT_COUNT];
-    float *data[ATTN_OUTPUT_COUNT];
-} seen;
-
-static attn_status see(void *ctx, const attn_layer *layer, attn_error *err)
-{
-    seen *s = ctx;
-    s->calls++;
-    ck_assert_uint_eq(layer->layer, 0);
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
-        const attn_view *v = &layer->views[o];
-        if (!v->head)
-            continue;
-        s->heads[o] = v->heads;
-        s->rows[o] = v->rows;
-        s->cols[o] = v->cols;
-        s->first[o] = v->head[0];
-        s->data[o] = malloc(v->heads * v->rows * v->cols * sizeof(float));
-        ck_assert_ptr_nonnull(s->data[o]);
-        for (size_t n = 0; n < v->heads * v->rows; n++)
-            memcpy(s->data[o] + n * v->cols, v->head[n / v->rows] + (ptrdiff_t)(n % v->rows) * v->row_stride, v->cols * sizeof(float));
-    }
-    return s->answer == ATTN_OK ? ATTN_OK : attn_fail(err, s->answer, "sink", "enough");
-}
-
-static void seen_free(seen *s)
-{
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
-        free(s->data[o]);
-}
-
-/* Runs; the arena must be where it was, and have stayed within the price. */
-static attn_status operate(attn_runtime *runtime, const attn_operator_input *in, const attn_keep *keep, seen *s, attn_error *err)
-{
-    attn_arena *arena = attn_arena_new();
-    ck_assert_ptr_nonnull(arena);
-    attn_sink sink = { s, see };
-    attn_status status = attn_operator_run(runtime, in, keep, arena, NULL, &sink, err);
-    ck_assert_uint_eq(attn_arena_used(arena), 0);
-    ck_assert_uint_le(attn_arena_peak(arena), attn_operator_price(runtime, in, keep).bytes + CASE_RED_ZONES);
-    attn_arena_free(arena);
-    return status;
-}
-
-static void add_projection(attention_case *c, uint64_t *state, size_t columns)
-{
-    size_t k = c->in.num_attention_heads * c->in.value_dim;
-    c->in.w_o = case_floats(state, k * columns, 1.0f);
-    c->in.b_o = case_floats(state, columns, 1.0f);
-    c->in.output_dim = columns;
-}
-
-static void free_projection(attention_case *c)
-{
-    free((void *)(uintptr_t)c->in.w_o);
-    free((void *)(uintptr_t)c->in.b_o);
-}
+#include "operator_case.h"
 
 /* ---- views -------------------------------------------------------------------------------------------------------------- */
 
@@ -97,13 +12,14 @@ START_TEST(heads_come_in_the_order_asked_with_repeats)
     attn_runtime *runtime = runtime_new(2);
     uint64_t state = 3;
     attention_case c = case_plain(&state, 6, 2, 13, 17, 5, 7);
+    add_projection(&c, &state, 8);
     seen all = { 0 }, some = { 0 };
     attn_keep keep = { .outputs = ALL_OUTPUTS & ~ATTN_BIT(ATTN_ATTN_OUTPUT) };
     ck_assert_int_eq(operate(runtime, &c.in, &keep, &all, NULL), ATTN_OK);
     keep.heads = asked;
     keep.num_heads = 4;
     ck_assert_int_eq(operate(runtime, &c.in, &keep, &some, NULL), ATTN_OK);
-    for (int o = 0; o < ATTN_ATTN_OUTPUT; o++) {
+    for (int o = 0; o < ATTN_ATTN_OUTPUT; o++) { /* that, and hidden states, have no heads */
         size_t matrix = all.rows[o] * all.cols[o];
         ck_assert_uint_eq(all.heads[o], 6);
         ck_assert_uint_eq(some.heads[o], 4);
@@ -111,10 +27,33 @@ START_TEST(heads_come_in_the_order_asked_with_repeats)
         for (size_t i = 0; i < 4; i++)
             ck_assert_mem_eq(some.data[o] + i * matrix, all.data[o] + (size_t)asked[i] * matrix, matrix * sizeof(float));
     }
+    ck_assert_ptr_null(all.data[ATTN_HIDDEN_STATES]); /* only models have them */
     seen_free(&all);
     seen_free(&some);
+    free_projection(&c);
     case_free(&c);
     runtime_free(runtime);
+}
+END_TEST
+
+START_TEST(heads_get_places_in_the_order_asked_and_repeats_share_one)
+{
+    static const int32_t heads[] = { 5, 2, 5, 0, 2 }, expected[] = { 0, 1, 0, 2, 1 };
+    attn_arena *arena = attn_arena_new();
+    attn_head_choice c;
+    attn_keep keep = { .heads = heads, .num_heads = 5 };
+    ck_assert_int_eq(attn_head_choice_make(&c, &keep, 6, arena, NULL), ATTN_OK);
+    ck_assert(c.asked == 5 && c.kept == 3 && c.held == 3);
+    ck_assert_mem_eq(c.order, expected, sizeof expected);
+    ck_assert(c.slot[5] == 0 && c.slot[2] == 1 && c.slot[0] == 2 && c.slot[1] == -1 && c.slot[3] == -1 && c.slot[4] == -1);
+    keep.analyses = ATTN_ANALYSIS_BIT(ATTN_ROLLOUT); /* needs the others too, behind */
+    ck_assert_int_eq(attn_head_choice_make(&c, &keep, 6, arena, NULL), ATTN_OK);
+    ck_assert(c.kept == 3 && c.held == 6 && c.slot[0] == 2 && c.slot[1] == 3 && c.slot[3] == 4 && c.slot[4] == 5);
+    keep = (attn_keep){ .outputs = 1 };
+    ck_assert_int_eq(attn_head_choice_make(&c, &keep, 6, arena, NULL), ATTN_OK);
+    for (int32_t h = 0; h < 6; h++)
+        ck_assert(c.slot[h] == h && c.order[h] == h);
+    attn_arena_free(arena);
 }
 END_TEST
 
@@ -203,6 +142,214 @@ START_TEST(attn_output_is_projected_with_its_bias)
 }
 END_TEST
 
+/* ---- norms ---------------------------------------------------------------------------------------------------------------- */
+
+/* |v[j] @ W_O[h]| in double, and the sum of the sizes of what was added. */
+static double transformed_norm(const attn_operator_input *in, size_t h, size_t j, double *size)
+{
+    const float *v =
+        in->value.data + (ptrdiff_t)(h / (in->num_attention_heads / in->num_key_value_heads)) * in->value.head_stride + (ptrdiff_t)j * in->value.row_stride;
+    double squares = 0.0;
+    *size = 0.0;
+    for (size_t c = 0; c < in->output_dim; c++) {
+        double sum = 0.0;
+        for (size_t l = 0; l < in->value_dim; l++) {
+            double term = (double)v[l] * (double)in->w_o[(h * in->value_dim + l) * in->output_dim + c];
+            sum += term;
+            *size += fabs(term);
+        }
+        squares += sum * sum;
+    }
+    return sqrt(squares);
+}
+
+static void check_norms(const attn_operator_input *in, const seen *s, const int32_t *heads, size_t num_heads)
+{
+    double worst = 0.0;
+    for (size_t n = 0; n < num_heads; n++) {
+        size_t h = (size_t)heads[n], g = h / (in->num_attention_heads / in->num_key_value_heads);
+        for (size_t j = 0; j < in->T_k; j++) {
+            const float *v = in->value.data + (ptrdiff_t)g * in->value.head_stride + (ptrdiff_t)j * in->value.row_stride;
+            double squares = 0.0, size, norm = transformed_norm(in, h, j, &size);
+            for (size_t c = 0; c < in->value_dim; c++)
+                squares += (double)v[c] * (double)v[c];
+            ck_assert_double_le(fabs((double)s->data[ATTN_VALUE_NORMS][n * in->T_k + j] - sqrt(squares)), 1e-7 * sqrt(squares));
+            for (size_t i = 0; i < in->T_q; i++) {
+                size_t at = (n * in->T_q + i) * in->T_k + j;
+                double expected = (double)s->data[ATTN_ATTENTIONS][at] * norm;
+                worst = fmax(worst, fabs((double)s->data[ATTN_WEIGHTED_NORMS][at] - expected) / size);
+            }
+        }
+    }
+    ck_assert_double_le(worst, 1e-6);
+}
+
+START_TEST(norms_are_those_of_values_and_of_what_each_head_makes_of_them)
+{
+    static const int32_t heads[] = { 4, 1, 4, 0, 5 };
+    static const size_t sizes[][4] = { { 1, 1, 1, 1 }, { 37, 21, 9, 50 }, { 5, 130, 33, 7 }, { 3, 64, 8, 16 }, { 2, 65, 7, 1 } };
+    attn_runtime *runtime = runtime_new(3);
+    uint64_t state = 61;
+    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
+        attention_case c = case_plain(&state, 6, n % 2 ? 2 : 6, sizes[n][0], sizes[n][1], 5, sizes[n][2]);
+        add_projection(&c, &state, sizes[n][3]);
+        seen s = { 0 };
+        attn_keep keep = { .heads = heads, .num_heads = 5 };
+        keep.outputs = ATTN_BIT(ATTN_ATTENTIONS) | ATTN_BIT(ATTN_VALUE_NORMS) | ATTN_BIT(ATTN_WEIGHTED_NORMS);
+        ck_assert_int_eq(operate(runtime, &c.in, &keep, &s, NULL), ATTN_OK);
+        ck_assert(s.heads[ATTN_VALUE_NORMS] == 5 && s.rows[ATTN_VALUE_NORMS] == 1 && s.cols[ATTN_VALUE_NORMS] == c.in.T_k);
+        ck_assert(s.heads[ATTN_WEIGHTED_NORMS] == 5 && s.rows[ATTN_WEIGHTED_NORMS] == c.in.T_q && s.cols[ATTN_WEIGHTED_NORMS] == c.in.T_k);
+        check_norms(&c.in, &s, heads, 5);
+        seen_free(&s);
+        free_projection(&c);
+        case_free(&c);
+    }
+    runtime_free(runtime);
+}
+END_TEST
+
+/* Models have packed their projection once; the operator packs what came with the request. */
+START_TEST(norms_behind_a_packed_projection_have_the_same_bits)
+{
+    uint64_t state = 67;
+    attention_case c = case_plain(&state, 6, 3, 1, 100, 5, 11);
+    add_projection(&c, &state, 45);
+    for (int threads = 1; threads <= 4; threads += 3) {
+        attn_runtime *runtime = runtime_new(threads);
+        const attn_gemm *gemm = attn_runtime_gemm(runtime);
+        attn_arena *arena = attn_arena_new();
+        attn_head_choice choice;
+        ck_assert_int_eq(attn_head_choice_make(&choice, &(attn_keep){ 0 }, 6, arena, NULL), ATTN_OK);
+        attn_panels panels = { attn_arena_take(arena, attn_gemm_panel_bytes(gemm, 45, 66), 1), 45, 66 };
+        attn_gemm_pack(gemm, (float *)(uintptr_t)panels.data, c.in.w_o, 45, 66, 1, 45);
+        attn_layer_run run = { .runtime = runtime, .arena = arena, .in = &c.in, .choice = &choice };
+        float plain[600], packed[600];
+        ck_assert_int_eq(attn_transformed_norms(&run, plain, NULL), ATTN_OK);
+        run.w_o = &panels;
+        ck_assert_int_eq(attn_transformed_norms(&run, packed, NULL), ATTN_OK);
+        ck_assert_mem_eq(plain, packed, sizeof plain);
+        attn_arena_free(arena);
+        runtime_free(runtime);
+    }
+    free_projection(&c);
+    case_free(&c);
+}
+END_TEST
+
+/* ---- analyses and bins ------------------------------------------------------------------------------------------------------ */
+
+static double entropy_of(const double *a, size_t n)
+{
+    double h = 0.0;
+    for (size_t j = 0; j < n; j++)
+        h -= a[j] > 0.0 ? a[j] * log(a[j]) : 0.0;
+    return h;
+}
+
+/* Jensen-Shannon between heads g and h of maps [H, T, T], the mean over rows. */
+static double plain_distance(const float *maps, size_t T, size_t g, size_t h)
+{
+    double sum = 0.0, a[32], b[32], middle[32];
+    for (size_t i = 0; i < T; i++) {
+        for (size_t j = 0; j < T; j++) {
+            a[j] = (double)maps[(g * T + i) * T + j];
+            b[j] = (double)maps[(h * T + i) * T + j];
+            middle[j] = (a[j] + b[j]) / 2.0;
+        }
+        sum += entropy_of(middle, T) - (entropy_of(a, T) + entropy_of(b, T)) / 2.0;
+    }
+    return sum / (double)T;
+}
+
+static double plain_confidence(const float *maps, size_t T, size_t h)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < T; i++) {
+        double largest = 0.0;
+        for (size_t j = 0; j < T; j++)
+            largest = fmax(largest, (double)maps[(h * T + i) * T + j]);
+        sum += largest;
+    }
+    return sum / (double)T;
+}
+
+/* A = (mean of all heads + 1) / 2; rows of a mean of distributions sum to 1 already. */
+static double plain_rollout(const float *maps, size_t H, size_t T, size_t i, size_t j)
+{
+    double sum = 0.0;
+    for (size_t h = 0; h < H; h++)
+        sum += (double)maps[(h * T + i) * T + j];
+    return (sum / (double)H + (i == j ? 1.0 : 0.0)) / 2.0;
+}
+
+/* Of all heads with maps, and of some in any order without: the same numbers, and the plain ones. */
+START_TEST(analyses_come_for_the_heads_asked_and_need_no_output)
+{
+    enum { H = 6, T = 23, ASKED = 4 };
+    static const int32_t asked[ASKED] = { 4, 1, 4, 5 };
+    static const attn_analyses wanted =
+        ATTN_ANALYSIS_BIT(ATTN_CONFIDENCE) | ATTN_ANALYSIS_BIT(ATTN_ENTROPY) | ATTN_ANALYSIS_BIT(ATTN_HEAD_DISTANCE) | ATTN_ANALYSIS_BIT(ATTN_ROLLOUT);
+    attn_runtime *runtime = runtime_new(2);
+    uint64_t state = 71;
+    attention_case c = case_plain(&state, H, 2, T, T, 5, 7);
+    c.in.rules.is_causal = true;
+    seen all = { .asked = H, .T = T }, some = { .asked = ASKED, .T = T };
+    attn_keep keep = { .outputs = ATTN_BIT(ATTN_ATTENTIONS), .analyses = wanted };
+    ck_assert_int_eq(operate(runtime, &c.in, &keep, &all, NULL), ATTN_OK);
+    keep = (attn_keep){ .analyses = wanted, .heads = asked, .num_heads = ASKED };
+    ck_assert_int_eq(operate(runtime, &c.in, &keep, &some, NULL), ATTN_OK);
+    const float *maps = all.data[ATTN_ATTENTIONS];
+    ck_assert_ptr_null(some.data[ATTN_ATTENTIONS]);
+    ck_assert_ptr_null(some.analyses[ATTN_SELF]);
+    for (size_t i = 0; i < ASKED; i++) {
+        ck_assert(some.analyses[ATTN_ENTROPY][i] == all.analyses[ATTN_ENTROPY][asked[i]]);
+        ck_assert_double_le(fabs((double)some.analyses[ATTN_CONFIDENCE][i] - plain_confidence(maps, T, (size_t)asked[i])), 1e-6);
+        for (size_t k = 0; k < ASKED; k++)
+            ck_assert_double_le(fabs((double)some.analyses[ATTN_HEAD_DISTANCE][i * ASKED + k] - plain_distance(maps, T, (size_t)asked[i], (size_t)asked[k])),
+                                1e-6);
+    }
+    for (size_t n = 0; n < T * T; n++)
+        ck_assert_double_le(fabs((double)some.analyses[ATTN_ROLLOUT][n] - plain_rollout(maps, H, T, n / T, n % T)), 1e-6);
+    ck_assert_mem_eq(some.analyses[ATTN_ROLLOUT], all.analyses[ATTN_ROLLOUT], T * T * sizeof(float));
+    seen_free(&all);
+    seen_free(&some);
+    case_free(&c);
+    runtime_free(runtime);
+}
+END_TEST
+
+/* Largest values in bins are found again among whole maps, whatever else is asked for. */
+START_TEST(pooled_maps_have_bins_for_rows_and_columns)
+{
+    static const int32_t queries[] = { 9, 2, 2, 7, 0 }, heads[] = { 2, 0, 2 };
+    attn_runtime *runtime = runtime_new(2);
+    uint64_t state = 73;
+    attention_case c = case_plain(&state, 3, 1, 11, 14, 5, 7);
+    attn_pool pool = { .size = 3, .mode = ATTN_REDUCE_MAX, .queries = queries, .num_queries = 5 };
+    seen whole = { 0 }, pooled = { 0 };
+    attn_keep keep = { .outputs = ATTN_BIT(ATTN_ATTENTIONS) | ATTN_BIT(ATTN_SCORES) | ATTN_BIT(ATTN_CONTEXT), .heads = heads, .num_heads = 3 };
+    ck_assert_int_eq(operate(runtime, &c.in, &keep, &whole, NULL), ATTN_OK);
+    keep.pool = &pool;
+    ck_assert_int_eq(operate(runtime, &c.in, &keep, &pooled, NULL), ATTN_OK);
+    for (int o = 0; o <= ATTN_SCORES; o++) {
+        ck_assert(pooled.heads[o] == 3 && pooled.rows[o] == 3 && pooled.cols[o] == 3);
+        for (size_t n = 0; n < 27; n++) {
+            double largest = -INFINITY;
+            for (size_t p = n / 3 % 3 * 5 / 3; p < (n / 3 % 3 + 1) * 5 / 3; p++)
+                for (size_t j = n % 3 * 14 / 3; j < (n % 3 + 1) * 14 / 3; j++)
+                    largest = fmax(largest, (double)whole.data[o][(n / 9 * 11 + (size_t)queries[p]) * 14 + j]);
+            ck_assert_double_le(fabs((double)pooled.data[o][n] - largest), 4e-6 * fmax(1.0, fabs(largest)));
+        }
+    }
+    ck_assert_uint_eq(pooled.rows[ATTN_CONTEXT], 11); /* contexts are cut later, like everything that is no map */
+    ck_assert_mem_eq(pooled.data[ATTN_CONTEXT], whole.data[ATTN_CONTEXT], 3 * 11 * 7 * sizeof(float));
+    seen_free(&whole);
+    seen_free(&pooled);
+    case_free(&c);
+    runtime_free(runtime);
+}
+END_TEST
+
 /* ---- projections -------------------------------------------------------------------------------------------------------- */
 
 START_TEST(projections_are_right_at_odd_sizes)
@@ -248,238 +395,22 @@ START_TEST(a_projection_beyond_float32_is_an_overflow)
 }
 END_TEST
 
-/* ---- failures ----------------------------------------------------------------------------------------------------------- */
-
-static void check_overflow(attn_runtime *runtime, const attention_case *c, attn_output output, const char *where)
-{
-    seen s = { 0 };
-    attn_error err = { 0 };
-    attn_keep keep = { .outputs = ATTN_BIT(output) };
-    ck_assert_int_eq(operate(runtime, &c->in, &keep, &s, &err), ATTN_E_OVERFLOW);
-    ck_assert_str_eq(err.where, where);
-    ck_assert_int_eq(s.calls, 0);
-    seen_free(&s);
-}
-
-START_TEST(what_is_not_finite_is_named_and_the_sink_not_called)
-{
-    attn_runtime *runtime = runtime_new(2);
-    uint64_t state = 17;
-    attention_case c = case_plain(&state, 2, 1, 3, 4, 5, 6);
-    add_projection(&c, &state, 3);
-    c.query[7] = INFINITY; /* as an overflowing projection before the operator would leave it */
-    check_overflow(runtime, &c, ATTN_QUERY, "query");
-    check_overflow(runtime, &c, ATTN_ATTENTIONS, "raw_scores");
-    c.query[7] = 0.0f;
-    c.key[3] = -INFINITY;
-    check_overflow(runtime, &c, ATTN_KEY, "key");
-    c.key[3] = 0.0f;
-    c.value[23] = NAN;
-    check_overflow(runtime, &c, ATTN_VALUE, "value");
-    check_overflow(runtime, &c, ATTN_ATTN_OUTPUT, "context");
-    for (size_t n = 0; n < 24; n++)
-        c.value[n] = FLT_MAX / 2;
-    check_overflow(runtime, &c, ATTN_ATTN_OUTPUT, "attn_output");
-    free_projection(&c);
-    case_free(&c);
-    runtime_free(runtime);
-}
-END_TEST
-
-START_TEST(an_error_of_the_sink_is_the_run_s_own)
-{
-    attn_runtime *runtime = runtime_new(1);
-    uint64_t state = 19;
-    attention_case c = case_plain(&state, 2, 1, 3, 4, 5, 6);
-    seen s = { .answer = ATTN_E_IO };
-    attn_error err = { 0 };
-    attn_keep keep = { .outputs = ATTN_BIT(ATTN_ATTENTIONS) };
-    ck_assert_int_eq(operate(runtime, &c.in, &keep, &s, &err), ATTN_E_IO);
-    ck_assert_str_eq(err.where, "sink");
-    ck_assert_int_eq(s.calls, 1);
-    seen_free(&s);
-    case_free(&c);
-    runtime_free(runtime);
-}
-END_TEST
-
-START_TEST(a_cancelled_run_does_not_reach_the_sink)
-{
-    attn_runtime *runtime = runtime_new(2);
-    uint64_t state = 23;
-    attention_case c = case_plain(&state, 2, 1, 3, 4, 5, 6);
-    attn_arena *arena = attn_arena_new();
-    attn_cancel cancel = { .reason = ATTN_SHUTDOWN };
-    seen s = { 0 };
-    attn_keep keep = { .outputs = ATTN_BIT(ATTN_CONTEXT) };
-    ck_assert_int_eq(attn_operator_run(runtime, &c.in, &keep, arena, &cancel, &(attn_sink){ &s, see }, NULL), ATTN_E_CANCELLED);
-    ck_assert_int_eq(s.calls, 0);
-    ck_assert_uint_eq(attn_arena_used(arena), 0);
-    attn_arena_free(arena);
-    case_free(&c);
-    runtime_free(runtime);
-}
-END_TEST
-
-/* Refuses allocation number *ctx. */
-static bool refuse_at(void *ctx, size_t bytes)
-{
-    (void)bytes;
-    int *left = ctx;
-    return (*left)-- != 0;
-}
-
-START_TEST(every_allocation_may_fail)
-{
-    attn_runtime *runtime = runtime_new(2);
-    uint64_t state = 29;
-    attention_case c = case_plain(&state, 3, 1, 300, 300, 20, 20); /* more than one chunk of an arena */
-    add_projection(&c, &state, 300);
-    attn_keep keep = { .outputs = ALL_OUTPUTS };
-    attn_status status = ATTN_E_NOMEM;
-    int n = 0;
-    for (; status != ATTN_OK; n++) {
-        attn_arena *arena = attn_arena_new();
-        seen s = { 0 };
-        attn_error err = { 0 };
-        int left = n;
-        attn_memory_hook(refuse_at, &left);
-        status = attn_operator_run(runtime, &c.in, &keep, arena, NULL, &(attn_sink){ &s, see }, &err);
-        attn_memory_hook(NULL, NULL);
-        ck_assert(status == ATTN_OK || (status == ATTN_E_NOMEM && err.code == ATTN_E_NOMEM && s.calls == 0));
-        ck_assert_uint_eq(attn_arena_used(arena), 0);
-        attn_arena_free(arena);
-        seen_free(&s);
-    }
-    ck_assert_int_ge(n, 4);
-    free_projection(&c);
-    case_free(&c);
-    runtime_free(runtime);
-}
-END_TEST
-
-/* ---- prices ------------------------------------------------------------------------------------------------------------- */
-
-/* Every set of outputs, all heads and some of them; `operate` holds the peak against the price. */
-START_TEST(no_run_takes_more_than_its_price)
-{
-    static const int32_t heads[] = { 3, 0, 3 };
-    attn_runtime *runtime = runtime_new(3);
-    uint64_t state = 31;
-    for (int n = 0; n < 8; n++) {
-        attention_case c = case_plain(&state, 4, 1 + (size_t)n % 2, 1 + case_below(&state, 90), 1 + case_below(&state, n < 6 ? 90 : 1200), 9, 11);
-        if (n % 2)
-            add_projection(&c, &state, 40);
-        for (attn_outputs outputs = 0; outputs <= ALL_OUTPUTS; outputs++) {
-            attn_keep keep = { .outputs = outputs };
-            for (keep.num_heads = 0; keep.num_heads <= 3; keep.num_heads++, keep.heads = heads) {
-                seen s = { 0 };
-                ck_assert_int_eq(operate(runtime, &c.in, &keep, &s, NULL), ATTN_OK);
-                ck_assert_int_eq(s.calls, 1);
-                seen_free(&s);
-            }
-        }
-        free_projection(&c);
-        case_free(&c);
-    }
-    runtime_free(runtime);
-}
-END_TEST
-
-START_TEST(large_runs_take_nearly_their_price)
-{
-    static const attn_outputs outputs[] = { COMPUTED, ATTN_BIT(ATTN_ATTENTIONS), ATTN_BIT(ATTN_CONTEXT), ATTN_BIT(ATTN_SCORES) | ATTN_BIT(ATTN_ATTN_OUTPUT) };
-    attn_runtime *runtime = runtime_new(2);
-    uint64_t state = 37;
-    attention_case c = case_plain(&state, 4, 4, 700, 700, 16, 16);
-    add_projection(&c, &state, 64);
-    for (size_t n = 0; n < sizeof outputs / sizeof *outputs; n++) {
-        attn_keep keep = { .outputs = outputs[n] };
-        attn_arena *arena = attn_arena_new();
-        seen s = { 0 };
-        ck_assert_int_eq(attn_operator_run(runtime, &c.in, &keep, arena, NULL, &(attn_sink){ &s, see }, NULL), ATTN_OK);
-        ck_assert_double_le((double)attn_operator_price(runtime, &c.in, &keep).bytes, 1.05 * (double)attn_arena_peak(arena));
-        attn_arena_free(arena);
-        seen_free(&s);
-    }
-    free_projection(&c);
-    case_free(&c);
-    runtime_free(runtime);
-}
-END_TEST
-
-START_TEST(flops_are_those_of_the_products_that_are_needed)
-{
-    attn_runtime *runtime = runtime_new(1);
-    attn_operator_input in = { .num_attention_heads = 12, .num_key_value_heads = 4, .T_q = 100, .T_k = 200, .head_dim = 64, .value_dim = 32, .output_dim = 77 };
-    static const int32_t heads[] = { 1, 5 };
-    attn_keep keep = { .outputs = ATTN_BIT(ATTN_ATTENTIONS) | ATTN_BIT(ATTN_CONTEXT) };
-    ck_assert_uint_eq(attn_operator_price(runtime, &in, &keep).flops, 2ull * 12 * 100 * 200 * (64 + 32));
-    keep.outputs = ATTN_BIT(ATTN_ATTENTIONS);
-    ck_assert_uint_eq(attn_operator_price(runtime, &in, &keep).flops, 2ull * 12 * 100 * 200 * 64);
-    keep.heads = heads;
-    keep.num_heads = 2;
-    ck_assert_uint_eq(attn_operator_price(runtime, &in, &keep).flops, 2ull * 2 * 100 * 200 * 64);
-    keep.outputs |= ATTN_BIT(ATTN_ATTN_OUTPUT);
-    in.w_o = (const float[1]){ 0.0f };
-    ck_assert_uint_eq(attn_operator_price(runtime, &in, &keep).flops, 2ull * 12 * 100 * 200 * (64 + 32) + 2ull * 100 * 12 * 32 * 77);
-    runtime_free(runtime);
-}
-END_TEST
-
-/* A context alone never needs T x T: 32768 tokens and 12 heads would be 51 GB of maps. */
-START_TEST(contexts_of_long_inputs_are_cheap)
-{
-    attn_runtime *runtime = runtime_new(2);
-    attn_operator_input in = { .num_attention_heads = 12, .num_key_value_heads = 12, .T_q = 32768, .T_k = 32768, .head_dim = 64, .value_dim = 64 };
-    attn_keep keep = { .outputs = ATTN_BIT(ATTN_CONTEXT) };
-    uint64_t context = 12ull * 32768 * 64 * 4;
-    ck_assert_uint_le(attn_operator_price(runtime, &in, &keep).bytes, context + (64u << 20));
-    keep.outputs |= ATTN_BIT(ATTN_ATTENTIONS);
-    ck_assert_uint_ge(attn_operator_price(runtime, &in, &keep).bytes, 12ull * 32768 * 32768 * 4);
-    runtime_free(runtime);
-}
-END_TEST
-
-START_TEST(absurd_sizes_have_absurd_prices)
-{
-    attn_runtime *runtime = runtime_new(2);
-    attn_keep keep = { .outputs = ALL_OUTPUTS };
-    for (unsigned n = 0; n < 64; n++) {
-        size_t a = n & 1 ? SIZE_MAX / 2 : 1000, b = n & 2 ? SIZE_MAX / 3 : 1000, d = n & 4 ? SIZE_MAX / 5 : 8, d_v = n & 8 ? SIZE_MAX / 7 : 8;
-        attn_operator_input in = { .num_attention_heads = 8, .num_key_value_heads = 8, .T_q = a, .T_k = b, .head_dim = d, .value_dim = d_v };
-        in.output_dim = n & 16 ? SIZE_MAX / 9 : 64;
-        in.w_o = n & 32 ? (const float[1]){ 0.0f } : NULL;
-        attn_price price = attn_operator_price(runtime, &in, &keep);
-        if (n & 15)
-            ck_assert_uint_ge(price.bytes, 1ull << 50);
-        if ((n & 48) == 48)
-            ck_assert_uint_ge(price.bytes, 1ull << 50);
-    }
-    runtime_free(runtime);
-}
-END_TEST
-
 static Suite *suite(void)
 {
     Suite *s = suite_create("operator");
     TCase *tc = tcase_create("operator");
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, heads_come_in_the_order_asked_with_repeats);
+    tcase_add_test(tc, heads_get_places_in_the_order_asked_and_repeats_share_one);
     tcase_add_test(tc, query_key_and_value_are_the_input_itself_and_cost_nothing);
     tcase_add_test(tc, attn_output_without_a_projection_is_the_heads_side_by_side);
     tcase_add_test(tc, attn_output_is_projected_with_its_bias);
+    tcase_add_test(tc, norms_are_those_of_values_and_of_what_each_head_makes_of_them);
+    tcase_add_test(tc, norms_behind_a_packed_projection_have_the_same_bits);
+    tcase_add_test(tc, analyses_come_for_the_heads_asked_and_need_no_output);
+    tcase_add_test(tc, pooled_maps_have_bins_for_rows_and_columns);
     tcase_add_test(tc, projections_are_right_at_odd_sizes);
     tcase_add_test(tc, a_projection_beyond_float32_is_an_overflow);
-    tcase_add_test(tc, what_is_not_finite_is_named_and_the_sink_not_called);
-    tcase_add_test(tc, an_error_of_the_sink_is_the_run_s_own);
-    tcase_add_test(tc, a_cancelled_run_does_not_reach_the_sink);
-    tcase_add_test(tc, every_allocation_may_fail);
-    tcase_add_test(tc, no_run_takes_more_than_its_price);
-    tcase_add_test(tc, large_runs_take_nearly_their_price);
-    tcase_add_test(tc, flops_are_those_of_the_products_that_are_needed);
-    tcase_add_test(tc, contexts_of_long_inputs_are_cheap);
-    tcase_add_test(tc, absurd_sizes_have_absurd_prices);
     suite_add_tcase(s, tc);
     return s;
 }

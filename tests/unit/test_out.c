@@ -75,6 +75,55 @@ START_TEST(long_answers_are_cut_into_blocks_without_loss)
 }
 END_TEST
 
+START_TEST(what_is_flushed_leaves_at_once)
+{
+    api_out out = begin();
+    api_out_flush(&out); /* nothing yet: not even the head */
+    ck_assert_int_eq(reply.starts, 0);
+    api_out_string(&out, "one\n");
+    api_out_flush(&out);
+    ck_assert_uint_eq(reply.gives, 1);
+    ck_assert_str_eq(reply.body, "one\n");
+    api_out_flush(&out);
+    api_out_string(&out, "two\n");
+    ck_assert_uint_eq(reply.gives, 1);
+    ck_assert_int_eq(api_out_end(&out), ATTN_OK);
+    ck_assert_str_eq(reply.body, "one\ntwo\n");
+    ck_assert(!reply.head.has_length);
+    ck_assert_uint_eq(reply.blocks, 0);
+}
+END_TEST
+
+/* A document inside a string of another one, its own strings escaped twice; counted as it is written. */
+START_TEST(what_is_quoted_reads_back_as_it_was)
+{
+    static const char text[] = "a\"b\\c\n\x01\xc3\xa9/";
+    api_out counter, *outs[2] = { &counter, NULL }, out = begin();
+    api_out_init(&counter, NULL, (api_head){ 0 });
+    outs[1] = &out;
+    for (size_t i = 0; i < 2; i++) {
+        api_out_string(outs[i], "[\"");
+        outs[i]->quoted = true;
+        api_out_char(outs[i], '[');
+        api_out_json_string(outs[i], text, sizeof text); /* its NUL too */
+        api_out_format(outs[i], ",%d]", 7);
+        outs[i]->quoted = false;
+        api_out_string(outs[i], "\"]");
+    }
+    ck_assert_int_eq(api_out_end(&out), ATTN_OK);
+    ck_assert_uint_eq(counter.written, reply.length);
+    json_t *outer = json_loadb(reply.body, reply.length, JSON_ALLOW_NUL, NULL), *string = json_array_get(outer, 0);
+    ck_assert(json_is_string(string));
+    json_t *inner = json_loadb(json_string_value(string), json_string_length(string), JSON_ALLOW_NUL, NULL);
+    ck_assert_uint_eq(json_array_size(inner), 2);
+    ck_assert_uint_eq(json_string_length(json_array_get(inner, 0)), sizeof text);
+    ck_assert_mem_eq(json_string_value(json_array_get(inner, 0)), text, sizeof text);
+    ck_assert_int_eq(json_integer_value(json_array_get(inner, 1)), 7);
+    json_decref(inner);
+    json_decref(outer);
+}
+END_TEST
+
 START_TEST(blocks_filled_elsewhere_keep_their_place)
 {
     api_out out = begin();
@@ -188,6 +237,8 @@ int main(void)
     tcase_add_test(tcase, an_empty_answer_has_length_zero);
     tcase_add_test(tcase, an_answer_that_fits_one_block_has_its_length);
     tcase_add_test(tcase, long_answers_are_cut_into_blocks_without_loss);
+    tcase_add_test(tcase, what_is_flushed_leaves_at_once);
+    tcase_add_test(tcase, what_is_quoted_reads_back_as_it_was);
     tcase_add_test(tcase, blocks_filled_elsewhere_keep_their_place);
     tcase_add_test(tcase, a_reservation_that_does_not_fit_moves_to_the_next_block);
     tcase_add_test(tcase, json_strings_read_back);

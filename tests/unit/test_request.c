@@ -35,6 +35,7 @@ START_TEST(nothing_but_a_text_means_the_defaults_of_the_contract)
     ck_assert(r->want.layers.kind == API_ALL && r->want.heads.kind == API_ALL && r->want.queries.kind == API_ALL && r->want.keys.kind == API_ALL);
     ck_assert(r->want.reduce_heads == ATTN_REDUCE_NONE && r->want.reduce_layers == ATTN_REDUCE_NONE);
     ck_assert(r->want.top_k == 0 && r->want.decimals == 0 && r->want.dtype == API_FLOAT32 && r->want.encoding == API_ENCODING_JSON);
+    ck_assert(r->want.analyses == 0 && r->want.pool_size == 0 && !r->want.has_encoding && r->max_new_tokens == 0);
 }
 END_TEST
 
@@ -94,6 +95,8 @@ START_TEST(null_is_as_good_as_nothing_for_every_field)
         "token_type_ids",
         "add_special_tokens",
         "truncation",
+        "decoder_input_ids",
+        "max_new_tokens",
         "num_attention_heads",
         "num_key_value_heads",
         "w_q",
@@ -123,6 +126,8 @@ START_TEST(null_is_as_good_as_nothing_for_every_field)
         "reduce_heads",
         "reduce_layers",
         "top_k",
+        "pool",
+        "analyses",
         "encoding",
         "dtype",
         "decimals",
@@ -263,26 +268,137 @@ START_TEST(every_output_can_be_asked_for_alone)
 }
 END_TEST
 
+START_TEST(pools_are_read)
+{
+    const api_return *w = &c.req.want;
+    case_accepts(&c, "{'text': 'a', 'pool': {'size': 8.0}}");
+    ck_assert(w->pool_size == 8 && w->pool_mode == ATTN_REDUCE_MEAN);
+    case_accepts(&c, "{'text': 'a', 'pool': {'mode': 'max', 'size': 1}, 'reduce_heads': 'mean'}");
+    ck_assert(w->pool_size == 1 && w->pool_mode == ATTN_REDUCE_MAX);
+    case_accepts(&c, "{'text': 'a', 'pool': {'mode': null, 'size': 9223372036854775807}, 'output': ['weighted_norms']}");
+    ck_assert(w->pool_size == INT64_MAX && w->pool_mode == ATTN_REDUCE_MEAN);
+    case_accepts(&c, "{'text': 'a', 'pool': {'size': 8}, 'analyses': ['entropy', 'self', 'induction']}");
+    case_refuses(&c, "{'text': 'a', 'pool': {'sise': 8}}", API_UNKNOWN_FIELD, "/pool/sise");
+    ck_assert_str_eq(c.problem.detail, "unknown field \"sise\"; did you mean \"size\"?");
+}
+END_TEST
+
+START_TEST(every_analysis_can_be_asked_for_alone_and_all_together)
+{
+    char all[400] = "{'text': 'a', 'output': [], 'analyses': ['entropy'";
+    for (int a = 0; a < ATTN_ANALYSIS_COUNT; a++) {
+        char body[100];
+        snprintf(body, sizeof body, "{'text': 'a', 'output': [], 'analyses': ['%s']}", attn_analysis_name((attn_analysis)a));
+        case_accepts(&c, body);
+        ck_assert(c.req.want.analyses == ATTN_ANALYSIS_BIT(a) && c.req.want.outputs == 0);
+        snprintf(all + strlen(all), sizeof all - strlen(all), ", '%s'", attn_analysis_name((attn_analysis)a));
+    }
+    strcat(all, "]}");
+    case_accepts(&c, all);
+    ck_assert_uint_eq(c.req.want.analyses, ATTN_ANALYSIS_BIT(ATTN_ANALYSIS_COUNT) - 1);
+    ck_assert_uint_eq(c.req.want.analysis_places[ATTN_ENTROPY], 0); /* named twice: the first counts */
+    ck_assert_uint_eq(c.req.want.analysis_places[ATTN_CONFIDENCE], 2);
+    case_refuses(&c, "{'text': 'a', 'analyses': ['self', 'entrpy']}", API_UNKNOWN_VALUE, "/analyses/1");
+    ck_assert_ptr_nonnull(strstr(c.problem.detail, "did you mean \"entropy\"?"));
+}
+END_TEST
+
+/* ---- forms --------------------------------------------------------------------------------------------------------------------- */
+
+static const char *const media[API_FORM_COUNT] = {
+    "application/json", "application/x-ndjson", "application/vnd.safetensors", "application/x-npy", "image/png", "image/svg+xml", "text/plain",
+};
+
+static void choose(const char *accept, const char *query)
+{
+    memset(&c.problem, 0, sizeof c.problem);
+    ck_assert_msg(api_form_choose(accept, query, &c.form, &c.problem), "%s", c.problem.detail);
+}
+
+START_TEST(the_default_output_is_what_the_form_can_hold)
+{
+    const attn_outputs maps = ATTN_BIT(ATTN_ATTENTIONS), both = maps | ATTN_BIT(ATTN_CONTEXT);
+    const attn_outputs defaults[API_FORM_COUNT] = { both, both, both, maps, maps, maps, maps };
+    for (int kind = 0; kind < API_FORM_COUNT; kind++) {
+        choose(media[kind], NULL);
+        case_accepts(&c, "{'text': 'a', 'output': null, 'analyses': []}");
+        ck_assert_uint_eq(c.req.want.outputs, defaults[kind]);
+        if (kind > API_FORM_SAFETENSORS)
+            continue;
+        case_accepts(&c, "{'text': 'a', 'analyses': ['rollout']}"); /* analyses take nothing away */
+        ck_assert(c.req.want.outputs == both && c.req.want.analyses == ATTN_ANALYSIS_BIT(ATTN_ROLLOUT));
+    }
+}
+END_TEST
+
+/* What each form takes: what bad_requests.jsonl has refused with one change. */
+static const struct form_case {
+    const char *accept, *query, *body;
+} form_cases[] = {
+    { "application/json", NULL, "{'text': 'a', 'encoding': 'json', 'decimals': 3}" },
+    { "application/json", NULL, "{'text': 'a', 'pool': {'size': 4}, 'reduce_heads': 'max', 'output': ['scores', 'context'], 'dtype': 'float16'}" },
+    { "application/json", NULL, "{'text': 'a', 'pool': null, 'top_k': 4, 'analyses': ['rollout', 'head_distance']}" },
+    { "application/json", NULL, "{'text': 'a', 'output': ['attentions'], 'dtype': 'uint8', 'encoding': 'base64', 'pool': {'size': 2}, 'analyses': null}" },
+    { "application/x-ndjson", NULL, "{'text': ['a', 'b'], 'encoding': 'base64', 'top_k': 2, 'analyses': ['entropy']}" },
+    { "application/x-ndjson", NULL, "{'text': 'a', 'decimals': 9, 'reduce_layers': 'mean'}" },
+    { "application/vnd.safetensors", NULL, "{'text': ['a', 'b'], 'encoding': null, 'top_k': 2, 'analyses': ['entropy', 'rollout'], 'dtype': 'float16'}" },
+    { "application/octet-stream", NULL, "{'text': 'a', 'output': ['attentions'], 'dtype': 'uint8'}" },
+    { "application/x-npy", NULL, "{'text': 'a', 'dtype': 'uint8'}" },
+    { "application/x-npy", NULL, "{'text': ['a'], 'output': ['context', 'context'], 'dtype': 'float16'}" },
+    { "application/x-npy", NULL, "{'text': 'a', 'output': [], 'analyses': ['head_distance']}" },
+    { "application/x-npy", NULL,
+      "{'text': 'a', 'output': ['weighted_norms'], 'analyses': [], 'pool': {'size': 3}, 'reduce_heads': 'mean', 'reduce_layers': 'max'}" },
+    { "image/png", "scale=log&cell=8", "{'text': ['a', 'b'], 'output': ['attentions', 'weighted_norms'], 'dtype': 'float32'}" },
+    { "image/png", "scale=row", "{'text': 'a', 'output': ['scores', 'raw_scores'], 'layers': [0], 'pool': {'size': 100}}" },
+    { "image/svg+xml", "scale=linear", "{'text': 'a', 'output': ['scores'], 'reduce_heads': 'max', 'queries': [0]}" },
+    { "text/plain", "color=none", "{'text': 'a', 'output': ['attentions'], 'reduce_layers': 'mean', 'decimals': null}" },
+};
+
+START_TEST(each_form_takes_what_it_can_hold)
+{
+    choose(form_cases[_i].accept, form_cases[_i].query);
+    case_accepts(&c, form_cases[_i].body);
+}
+END_TEST
+
+START_TEST(what_an_operator_can_give_is_known_without_a_model)
+{
+    case_accepts(&c, "{'embeddings': [[1, 2]], 'w_o': [[1], [2]], 'output': ['weighted_norms', 'value_norms'], 'analyses': ['entropy', 'confidence', "
+                     "'mean_distance', 'self', 'previous_token', 'next_token', 'first_token', 'rollout', 'head_distance']}");
+    case_accepts(&c, "{'embeddings': [[1], [2]], 'key_embeddings': [[3], [4]], 'analyses': ['rollout']}");
+    case_accepts(&c, "{'query': [[1]], 'key': [[1], [2]], 'value': [[1], [2]], 'output': ['value_norms'], 'analyses': ['entropy', 'head_distance']}");
+    case_refuses(&c, "{'embeddings': [[1, 2]], 'output': ['weighted_norms']}", API_OUTPUT_NOT_AVAILABLE, "/output/0");
+    ck_assert_str_eq(c.problem.detail, "weighted_norms cannot be had: it needs an output projection: send embeddings with w_o");
+    case_refuses(&c, "{'embeddings': [[1, 2]], 'analyses': ['self', 'special_tokens']}", API_OUTPUT_NOT_AVAILABLE, "/analyses/1");
+    ck_assert_ptr_nonnull(strstr(c.problem.detail, "which tokens are special is not known"));
+}
+END_TEST
+
 /* ---- refusals --------------------------------------------------------------------------------------------------------------------- */
 
-static void check_bad(json_t *row, size_t *seen)
+/* Reads a row's body as the server would: its Accept and query first, then by its path. */
+static bool read_row(json_t *row)
 {
-    const char *name = json_string_value(json_object_get(row, "name")), *pointer = json_string_value(json_object_get(row, "pointer"));
-    const char *path = json_string_value(json_object_get(row, "path")), *code = json_string_value(json_object_get(row, "code"));
+    const char *accept = json_string_value(json_object_get(row, "accept")), *query = json_string_value(json_object_get(row, "query"));
     json_t *raw = json_object_get(row, "body");
     char *body = raw ? malloc(json_string_length(raw) + 1) : json_dumps(json_object_get(row, "json"), JSON_ENCODE_ANY);
     size_t length = raw ? json_string_length(raw) : strlen(body);
     if (raw)
         memcpy(body, json_string_value(raw), length);
-    bool ok;
-    if (path) {
-        api_tokenize_request tokenize;
-        memset(&c.problem, 0, sizeof c.problem);
-        ok = api_read_tokenize(&c.service, body, length, c.arena, &tokenize, &c.problem);
-    } else {
-        ok = case_read_bytes(&c, body, length);
-    }
+    memset(&c.problem, 0, sizeof c.problem);
+    bool ok = api_form_choose(accept, query, &c.form, &c.problem);
+    api_tokenize_request tokenize;
+    if (ok)
+        ok = json_object_get(row, "path") ? api_read_tokenize(&c.service, body, length, c.arena, &tokenize, &c.problem) : case_read_bytes(&c, body, length);
     free(body);
+    return ok;
+}
+
+static void check_bad(json_t *row, size_t *seen)
+{
+    const char *name = json_string_value(json_object_get(row, "name")), *pointer = json_string_value(json_object_get(row, "pointer"));
+    const char *code = json_string_value(json_object_get(row, "code"));
+    bool ok = read_row(row);
     ck_assert_msg(!ok, "%s is accepted", name);
     ck_assert_msg(strcmp(api_code_name(c.problem.code), code) == 0, "%s: %s: %s", name, api_code_name(c.problem.code), c.problem.detail);
     ck_assert_msg(strcmp(c.problem.pointer, pointer ? pointer : "") == 0, "%s: pointer %s: %s", name, c.problem.pointer, c.problem.detail);
@@ -296,10 +412,11 @@ static void check_bad(json_t *row, size_t *seen)
 START_TEST(every_bad_request_gets_its_code_and_pointer)
 {
     static const api_code all[] = {
-        API_INVALID_JSON,   API_WRONG_TYPE,      API_UNKNOWN_FIELD,  API_DUPLICATE_FIELD,      API_MISSING_FIELD,
-        API_UNKNOWN_VALUE,  API_NO_INPUT,        API_SEVERAL_INPUTS, API_FIELD_NOT_APPLICABLE, API_UNSUPPORTED_COMBINATION,
-        API_INVALID_BASE64, API_BATCH_TOO_LARGE, API_SHAPE_MISMATCH, API_RAGGED_ARRAY,         API_EMPTY,
-        API_OUT_OF_RANGE,   API_EMPTY_SELECTION, API_NOT_FINITE,
+        API_INVALID_JSON,      API_WRONG_TYPE,      API_UNKNOWN_FIELD,  API_DUPLICATE_FIELD,      API_MISSING_FIELD,
+        API_UNKNOWN_VALUE,     API_NO_INPUT,        API_SEVERAL_INPUTS, API_FIELD_NOT_APPLICABLE, API_UNSUPPORTED_COMBINATION,
+        API_INVALID_BASE64,    API_BATCH_TOO_LARGE, API_SHAPE_MISMATCH, API_RAGGED_ARRAY,         API_EMPTY,
+        API_OUT_OF_RANGE,      API_EMPTY_SELECTION, API_NOT_FINITE,     API_OUTPUT_NOT_AVAILABLE, API_NOT_ACCEPTABLE,
+        API_UNKNOWN_PARAMETER,
     };
     size_t seen[API_CODE_COUNT] = { 0 }, count = 0;
     FILE *f = fopen("tests/http/bad_requests.jsonl", "r");
@@ -327,8 +444,8 @@ START_TEST(details_help_to_mend)
 {
     case_refuses(&c, "{'embeddings': [[1]], 'is_casual': true}", API_UNKNOWN_FIELD, "/is_casual");
     ck_assert_str_eq(c.problem.detail, "unknown field \"is_casual\"; did you mean \"is_causal\"?");
-    case_refuses(&c, "{'text': 'a', 'max_new_tokens': 3}", API_UNKNOWN_FIELD, "/max_new_tokens");
-    ck_assert_str_eq(c.problem.detail, "unknown field \"max_new_tokens\"");
+    case_refuses(&c, "{'text': 'a', 'temperature': 3}", API_UNKNOWN_FIELD, "/temperature");
+    ck_assert_str_eq(c.problem.detail, "unknown field \"temperature\"");
     case_refuses(&c, "{'text': 'a', 'layers': '3'}", API_WRONG_TYPE, "/layers");
     ck_assert_str_eq(c.problem.detail, "expected an array of integers or {\"start\", \"stop\"}, found a string");
     case_refuses(&c, "{'text': 'a', 'w_q': [[1]]}", API_FIELD_NOT_APPLICABLE, "/w_q");
@@ -419,11 +536,16 @@ START_TEST(no_body_takes_more_memory_than_was_said)
         { "{'query_offset': [", "0,", "0]}" },
         { "{'attn_mask': [", "null,", "null]}" },
         { "{'text': 'a', 'output': [", "'query',", "'key']}" },
+        { "{'text': 'a', 'analyses': [", "'self',", "'self']}" },
         { "{'embeddings': {'data': '", "AAAA", "'}}" },
         { "{'embeddings': {'dtype': 'float16', 'shape': [1,300000], 'data': '", "AAAA", "'}}" },
         { "{'embeddings': {'data': '", "\\u0041\\u0041AA", "'}}" },
         { "{'attention_mask': [", "[],", "[]]}" },
         { "{'model': '", "\\u0041", "'}" },
+        { "{'embeddings': {'dtype': 'float16', 'shape': [1,74973],    'data': '", "AAAA", "'}}" }, /* of a length that fits: read to the end */
+        { "{'embeddings': {'dtype': 'float16', 'shape': [1,74973], 'data': '\\u0041AAA", "AAAA", "'}}" },
+        { "{'input_ids': ['", ",", "']}" },
+        { "{'attn_mask': [['", "\\\\,", "']]}" },
         { "{'text': [''], 'text_pair': [''], 'model': '", "a", "'}" },
     };
     c.service.limits.max_batch = SIZE_MAX / 64;
@@ -438,7 +560,8 @@ START_TEST(no_body_takes_more_memory_than_was_said)
         uint64_t begin = attn_clock_ns();
         case_read(&c, body);
         ck_assert_uint_lt(attn_clock_ns() - begin, 2000000000u);
-        ck_assert_msg(attn_arena_peak(c.arena) <= api_request_bytes(n), "%s%s: %zu bytes for %zu", rows[i].begin, rows[i].unit, attn_arena_peak(c.arena), n);
+        ck_assert_msg(attn_arena_peak(c.arena) <= api_request_bytes(c.body, n), "%s%s: %zu bytes for %zu", rows[i].begin, rows[i].unit,
+                      attn_arena_peak(c.arena), n);
         free(body);
     }
 }
@@ -501,6 +624,11 @@ int main(void)
     tcase_add_test(t, offsets_are_one_for_all_or_one_each);
     tcase_add_test(t, what_to_return_is_read);
     tcase_add_test(t, every_output_can_be_asked_for_alone);
+    tcase_add_test(t, pools_are_read);
+    tcase_add_test(t, every_analysis_can_be_asked_for_alone_and_all_together);
+    tcase_add_test(t, the_default_output_is_what_the_form_can_hold);
+    tcase_add_loop_test(t, each_form_takes_what_it_can_hold, 0, sizeof form_cases / sizeof form_cases[0]);
+    tcase_add_test(t, what_an_operator_can_give_is_known_without_a_model);
     tcase_add_test(t, every_bad_request_gets_its_code_and_pointer);
     tcase_add_test(t, details_help_to_mend);
     tcase_add_test(t, limits_tell_what_is_allowed_and_what_is_needed);

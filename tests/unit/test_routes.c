@@ -55,7 +55,7 @@ static const struct accept_case {
 START_TEST(accept_weighs_the_most_specific_range)
 {
     const struct accept_case *c = &accepts[_i];
-    ck_assert_int_eq(api_accept_quality(c->accept, c->type), c->quality);
+    ck_assert_int_eq(api_accept_weigh(c->accept, c->type).quality, c->quality);
 }
 END_TEST
 
@@ -74,6 +74,13 @@ static const struct head_case {
     { { .method = "GET", .path = "/v1/models/org/name" }, API_OK },
     { { .method = "GET", .path = "/openapi.json" }, API_OK },
     { { .method = "GET", .path = "/openapi.yaml" }, API_OK },
+    { { .method = "GET", .path = "/docs" }, API_OK },
+    { { .method = "HEAD", .path = "/docs" }, API_OK },
+    { { .method = "GET", .path = "/docs", .accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" }, API_OK },
+    { { .method = "GET", .path = "/docs", .accept = "application/json" }, API_NOT_ACCEPTABLE },
+    { { .method = "GET", .path = "/docs", .query = "scale=log" }, API_UNKNOWN_PARAMETER },
+    { { .method = "POST", .path = "/docs" }, API_METHOD_NOT_ALLOWED },
+    { { .method = "GET", .path = "/docs/" }, API_NOT_FOUND },
     { { .method = "GET", .path = "/healthz", .accept = "image/png" }, API_OK },
     { { .method = "GET", .path = "/readyz" }, API_OK },
     { { .method = "GET", .path = "/metrics", .accept = "text/plain" }, API_OK },
@@ -93,9 +100,25 @@ static const struct head_case {
     { { .method = "POST", .path = "/v1/estimate", .query = "accept=application/json" }, API_OK },
     { { .method = "POST", .path = "/v1/estimate", .query = "&accept=application%2Fjson&" }, API_OK },
     { { .method = "POST", .path = "/v1/estimate", .query = "%61ccept=*/*" }, API_OK },
-    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/png" }, API_NOT_ACCEPTABLE },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=" }, API_OK },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/png" }, API_OK },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/svg+xml" }, API_OK },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/svg%2Bxml", .accept = "application/json" }, API_OK },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/webp" }, API_NOT_ACCEPTABLE },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/png%00" }, API_NOT_ACCEPTABLE },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/png", .accept = "image/png" }, API_NOT_ACCEPTABLE },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/png&accept=image/png" }, API_DUPLICATE_FIELD },
+    { { .method = "POST", .path = "/v1/estimate", .query = "accept=image/png&scale=log" }, API_UNKNOWN_PARAMETER },
+    { { .method = "POST", .path = "/v1/estimate", .query = "scale=log" }, API_UNKNOWN_PARAMETER },
+    { { .method = "POST", .path = "/v1/tokenize", .query = "scale=log" }, API_UNKNOWN_PARAMETER },
+    { { .method = "POST", .path = "/v1/tokenize", .accept = "image/png" }, API_NOT_ACCEPTABLE },
     { { .method = "POST", .path = "/v1/estimate", .query = "accept=application/json&y" }, API_UNKNOWN_PARAMETER },
-    { { .method = "POST", .path = "/v1/attention", .accept = "image/png" }, API_NOT_ACCEPTABLE },
+    { { .method = "POST", .path = "/v1/attention", .accept = "image/png" }, API_OK },
+    { { .method = "POST", .path = "/v1/attention", .accept = "image/png", .query = "scale=log&cell=4" }, API_OK },
+    { { .method = "POST", .path = "/v1/attention", .accept = "image/png", .query = "color=none" }, API_UNSUPPORTED_COMBINATION },
+    { { .method = "POST", .path = "/v1/attention", .accept = "image/png", .query = "cell=65" }, API_OUT_OF_RANGE },
+    { { .method = "POST", .path = "/v1/attention", .accept = "image/png", .query = "scale=cubic" }, API_UNKNOWN_VALUE },
+    { { .method = "POST", .path = "/v1/attention", .accept = "text/html" }, API_NOT_ACCEPTABLE },
     { { .method = "POST", .path = "/v1/attention", .accept = "application/json;q=0" }, API_NOT_ACCEPTABLE },
     { { .method = "GET", .path = "/openapi.yaml", .accept = "application/yaml" }, API_OK },
     { { .method = "GET", .path = "/openapi.yaml", .accept = "application/json" }, API_NOT_ACCEPTABLE },
@@ -164,8 +187,25 @@ START_TEST(an_unknown_parameter_is_named)
 {
     api_problem problem = { 0 };
     const api_route *route;
-    ck_assert(!api_check(&service, &(api_request){ .method = "POST", .path = "/v1/attention", .query = "col%6fr=none" }, &route, &problem));
-    ck_assert_ptr_nonnull(strstr(problem.detail, "\"color\""));
+    ck_assert(!api_check(&service, &(api_request){ .method = "POST", .path = "/v1/attention", .query = "col%6fur=none" }, &route, &problem));
+    ck_assert_ptr_nonnull(strstr(problem.detail, "\"colour\""));
+    problem = (api_problem){ 0 };
+    ck_assert(!api_check(&service, &(api_request){ .method = "GET", .path = "/v1/models", .query = "page=2" }, &route, &problem));
+    ck_assert_str_eq(problem.detail, "/v1/models has no query parameter \"page\"");
+}
+END_TEST
+
+START_TEST(an_accept_parameter_that_is_too_long_is_not_half_read)
+{
+    char query[3000] = "accept=";
+    for (size_t n = strlen(query); n + 20 < sizeof query; n += 17)
+        strcpy(query + n, "image/webp;q=0.9,");
+    strcat(query, "text/plain");
+    api_problem problem = { 0 };
+    const api_route *route;
+    ck_assert(!api_check(&service, &(api_request){ .method = "POST", .path = "/v1/estimate", .query = query }, &route, &problem));
+    ck_assert_int_eq(problem.code, API_UNKNOWN_VALUE);
+    ck_assert_ptr_nonnull(strstr(problem.detail, "too long"));
 }
 END_TEST
 
@@ -243,15 +283,29 @@ START_TEST(an_unknown_model_is_a_404_at_model)
 }
 END_TEST
 
+/* Is the code listed by a response of its status? */
+static bool is_listed(json_t *responses, const char *code, int status)
+{
+    const char *name;
+    json_t *response, *one;
+    size_t i;
+    bool found = false;
+    json_object_foreach(responses, name, response)
+    {
+        json_t *schema = json_object_get(json_object_get(json_object_get(response, "content"), "application/problem+json"), "schema");
+        json_t *properties = json_object_get(json_array_get(json_object_get(schema, "allOf"), 1), "properties");
+        bool is_its = json_integer_value(json_object_get(json_object_get(properties, "status"), "const")) == status;
+        json_array_foreach(json_object_get(json_object_get(properties, "code"), "enum"), i, one) found |= is_its && strcmp(json_string_value(one), code) == 0;
+    }
+    return found;
+}
+
 START_TEST(the_contract_lists_every_code_and_route)
 {
     ck_assert_int_eq(get("/openapi.json"), API_OK);
-    json_t *read = answer(), *paths = json_object_get(read, "paths");
-    json_t *problem = json_object_get(json_object_get(json_object_get(read, "components"), "schemas"), "Problem");
-    json_t *codes = json_object_get(json_object_get(json_object_get(problem, "properties"), "code"), "enum");
-    ck_assert_uint_eq(json_array_size(codes), API_CODE_COUNT - 1);
-    for (size_t i = 1; i < API_CODE_COUNT; i++)
-        ck_assert_str_eq(json_string_value(json_array_get(codes, i - 1)), api_code_name((api_code)i));
+    json_t *read = answer(), *paths = json_object_get(read, "paths"), *responses = json_object_get(json_object_get(read, "components"), "responses");
+    for (api_code code = 1; code < API_CODE_COUNT; code++)
+        ck_assert_msg(is_listed(responses, api_code_name(code), api_code_status(code)), "%s", api_code_name(code));
     size_t num = 0;
     for (const api_route *r = api_routes(); r->path; r++, num++) {
         char method[5] = { r->method[0] == 'G' ? 'g' : 'p', r->method[0] == 'G' ? 'e' : 'o', r->method[0] == 'G' ? 't' : 's',
@@ -271,6 +325,17 @@ START_TEST(the_contract_comes_as_yaml_too)
 }
 END_TEST
 
+START_TEST(the_page_for_people_needs_nothing_from_any_other_host)
+{
+    ck_assert_int_eq(get("/docs"), API_OK);
+    ck_assert_str_eq(reply.head.content_type, "text/html; charset=utf-8");
+    ck_assert_ptr_eq(strcasestr(reply.body, "<!doctype html>"), reply.body);
+    static const char *const loads[] = { "src=\"http", "src=\"//", "url(http", "@import", "<link rel=\"stylesheet\" href=\"http" };
+    for (size_t i = 0; i < sizeof loads / sizeof loads[0]; i++)
+        ck_assert_msg(!strcasestr(reply.body, loads[i]), "%s", loads[i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("routes");
@@ -280,6 +345,7 @@ int main(void)
     tcase_add_test(tcase, a_method_that_is_not_there_names_those_that_are);
     tcase_add_test(tcase, a_body_too_large_names_limit_and_need);
     tcase_add_test(tcase, an_unknown_parameter_is_named);
+    tcase_add_test(tcase, an_accept_parameter_that_is_too_long_is_not_half_read);
     tcase_add_loop_test(tcase, model_names_are_plain, 0, sizeof names / sizeof names[0]);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("answers");
@@ -288,6 +354,7 @@ int main(void)
     tcase_add_test(tcase, an_unknown_model_is_a_404_at_model);
     tcase_add_test(tcase, the_contract_lists_every_code_and_route);
     tcase_add_test(tcase, the_contract_comes_as_yaml_too);
+    tcase_add_test(tcase, the_page_for_people_needs_nothing_from_any_other_host);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);
 }

@@ -20,6 +20,12 @@ static attn_status reserve(void *ctx, uint64_t bytes)
     return srv_budget_reserve(&x->server->budget, &x->account, bytes, &x->cancel);
 }
 
+static void body_read(void *ctx)
+{
+    srv_pipe *pipe = ctx;
+    srv_exchange_free_body(pipe->ctx);
+}
+
 static void stage(void *ctx, api_stage which, uint64_t ns)
 {
     srv_pipe *pipe = ctx;
@@ -36,6 +42,7 @@ api_reply srv_reply(srv_exchange *x)
                         .recall = srv_pipe_recall,
                         .drop = srv_pipe_drop,
                         .reserve = reserve,
+                        .body_read = body_read,
                         .stage = stage };
 }
 
@@ -134,11 +141,18 @@ const char *srv_allowed_origin(const srv_list *allowed, const char *origin)
     return NULL;
 }
 
-static void emit_cors(srv_exchange *x, bool options, srv_emit emit, void *ctx)
+/* What else the answer depends on, also where it was not sent: a cache must not mix the two. */
+static void emit_vary(srv_exchange *x, const api_head *head, srv_emit emit, void *ctx)
 {
     const srv_list *allowed = &x->server->options->cors_origins;
-    if (allowed->count > 0 && !srv_allowed_origin(allowed, "*"))
-        emit(ctx, "Vary", "Origin"); /* also where no origin was sent: a cache must not mix the two */
+    bool origin = allowed->count > 0 && !srv_allowed_origin(allowed, "*");
+    bool forms = x->route && (x->route->kind == API_WORK || x->route->kind == API_INLINE) && head->status != 204;
+    if (forms || origin)
+        emit(ctx, "Vary", !forms ? "Origin" : origin ? "Accept, Accept-Encoding, Origin" : "Accept, Accept-Encoding");
+}
+
+static void emit_cors(srv_exchange *x, bool options, srv_emit emit, void *ctx)
+{
     if (!x->origin)
         return;
     emit(ctx, "Access-Control-Allow-Origin", x->origin);
@@ -182,6 +196,8 @@ void srv_headers(srv_exchange *x, const api_head *head, bool final, srv_emit emi
     char timing[256];
     if (head->content_type)
         emit(ctx, "Content-Type", head->content_type);
+    if (head->content_encoding)
+        emit(ctx, "Content-Encoding", head->content_encoding);
     emit(ctx, "X-Request-Id", x->request_id);
     srv_server_timing(x, true, final, timing, sizeof timing);
     emit(ctx, "Server-Timing", timing);
@@ -190,6 +206,7 @@ void srv_headers(srv_exchange *x, const api_head *head, bool final, srv_emit emi
         emit(ctx, "Allow", head->allow);
     if (head->retry || head->status == 503)
         emit(ctx, "Retry-After", atomic_load(&x->server->draining) ? "5" : "1");
+    emit_vary(x, head, emit, ctx);
     emit_cors(x, head->status == 204, emit, ctx);
     if (x->must_close || atomic_load(&x->server->draining))
         emit(ctx, "Connection", "close");

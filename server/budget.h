@@ -1,6 +1,6 @@
 /* budget.h - the memory all requests together may hold (--max-memory-bytes), kept as a number: nothing is allocated here.
  *
- * Three kinds of holders. Bodies ask and are refused (srv_budget_try): a body can be sent again. Blocks of answers are charged without asking
+ * Three kinds of holders. Bodies ask and are refused (srv_budget_try): a body can be sent again. Blocks of answers, and compressors, are charged without asking
  * (srv_budget_charge): they exist because a computation is under way, pipes keep them few, and they make others wait. Computations reserve and wait for
  * their turn (srv_budget_reserve), first come first served.
  *

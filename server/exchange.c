@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "answers.h"
+#include "compress.h"
 #include "log.h"
 
 enum {
@@ -105,10 +106,11 @@ static void account_for(srv_exchange *x)
     write_access_line(x, &o);
 }
 
-static void free_body(srv_exchange *x)
+void srv_exchange_free_body(srv_exchange *x)
 {
     attn_free(x->body);
     x->body = NULL;
+    x->request.body = NULL;
     x->body_capacity = 0;
     srv_budget_release_body(&x->server->budget, &x->account);
 }
@@ -119,7 +121,7 @@ void srv_exchange_drop(srv_exchange *x)
         return;
     srv_server *server = x->server;
     account_for(x);
-    free_body(x);
+    srv_exchange_free_body(x);
     srv_budget_release(&server->budget, &x->account);
     srv_pipe_fini(&x->pipe);
     attn_free(x->text);
@@ -292,6 +294,22 @@ static const api_route *route_of(const char *path)
     return route->path ? route : NULL;
 }
 
+/* Whether a client that wants nothing as it is can have an answer of this route in a coding. Problems are told as they are, whatever it wants. */
+static bool check_codings(const srv_exchange *x, const api_route *route, api_problem *problem)
+{
+    api_form form;
+    if (srv_codings_allow(&x->codings, SRV_IDENTITY) || is_own(route))
+        return true;
+    bool has_forms = strcmp(route->path, "/v1/attention") == 0;
+    if (has_forms && !api_form_choose(x->request.accept, x->request.query, &form, problem))
+        return false;
+    if (srv_codings_choose(&x->codings) == SRV_IDENTITY)
+        return api_fail(problem, API_NOT_ACCEPTABLE, NULL, "there are identity, gzip and zstd, and Accept-Encoding excludes all of them");
+    if (has_forms && !srv_compress_is_text(form.content_type))
+        return api_fail(problem, API_NOT_ACCEPTABLE, NULL, "%s is never compressed, and Accept-Encoding excludes identity", form.content_type);
+    return true;
+}
+
 static bool check(srv_exchange *x, api_problem *problem)
 {
     srv_server *s = x->server;
@@ -306,18 +324,35 @@ static bool check(srv_exchange *x, api_problem *problem)
         x->must_close = true;
         return api_fail(problem, API_TOO_MANY_CONNECTIONS, NULL, "%" PRIu64 " connections are open already", s->options->max_connections);
     }
-    return route->kind != API_WORK || may_queue(x, problem);
+    return check_codings(x, route, problem) && (route->kind != API_WORK || may_queue(x, problem));
+}
+
+/* api's answer, compressed if that is welcome. */
+static attn_status run(srv_exchange *x, attn_arena *arena, api_code *outcome, attn_error *error)
+{
+    srv_server *s = x->server;
+    srv_compress compress;
+    api_reply pipe = srv_reply(x), reply = srv_compress_open(&compress, &pipe, &x->codings, &s->budget);
+    api_worker worker = { .arena = arena, .cancel = &x->cancel };
+    attn_status status = api_handle(&s->service, &x->request, x->route, &worker, &reply, outcome, error);
+    if (status == ATTN_OK)
+        status = srv_compress_end(&compress);
+    if (status == ATTN_E_NOMEM && *outcome == API_OK && reply.recall(reply.ctx)) {
+        api_problem problem = { .code = API_OK };
+        api_fail(&problem, *outcome = API_NO_MEMORY, NULL, "no memory for the answer");
+        status = api_send_problem(&problem, x->request_id, &pipe);
+    }
+    srv_compress_close(&compress);
+    return status;
 }
 
 static void answer_inline(srv_exchange *x)
 {
-    api_reply reply = srv_reply(x);
-    api_worker worker = { .arena = NULL, .cancel = &x->cancel };
     api_code outcome = API_OK;
     attn_error error = { .code = ATTN_OK };
-    worker.arena = attn_arena_new();
-    attn_status status = api_handle(&x->server->service, &x->request, x->route, &worker, &reply, &outcome, &error);
-    attn_arena_free(worker.arena);
+    attn_arena *arena = attn_arena_new();
+    attn_status status = run(x, arena, &outcome, &error);
+    attn_arena_free(arena);
     atomic_store(&x->outcome, (int)outcome);
     srv_pipe_finish(&x->pipe, status == ATTN_OK);
 }
@@ -346,6 +381,7 @@ void srv_exchange_head(srv_exchange *x, const srv_head *head)
     atomic_fetch_add(&x->server->active, 1);
     x->counted = true;
     srv_request_id(x->request_id, head->request_id);
+    x->codings = head->codings;
     x->origin = srv_allowed_origin(&x->server->options->cors_origins, head->origin);
     if (!keep_text(x, head)) {
         atomic_store(&x->phase, SRV_CUT);
@@ -417,7 +453,7 @@ static void keep_bytes(srv_exchange *x, const char *bytes, size_t n)
         return;
     }
     cut(x, SRV_RECEIVING, &problem);
-    free_body(x);
+    srv_exchange_free_body(x);
 }
 
 bool srv_exchange_body(srv_exchange *x, const char *bytes, size_t n)
@@ -464,11 +500,9 @@ static void log_failure(const srv_exchange *x, const attn_error *error)
 static attn_status handle(srv_exchange *x, attn_arena *arena, api_code *outcome)
 {
     srv_server *s = x->server;
-    api_reply reply = srv_reply(x);
-    api_worker worker = { .arena = arena, .cancel = &x->cancel };
     attn_error error = { .code = ATTN_OK };
     attn_runtime_enter(s->runtime);
-    attn_status status = api_handle(&s->service, &x->request, x->route, &worker, &reply, outcome, &error);
+    attn_status status = run(x, arena, outcome, &error);
     attn_runtime_leave(s->runtime);
     bool ours = *outcome == API_INTERNAL || (status != ATTN_OK && status != ATTN_E_CANCELLED);
     if (ours && error.code != ATTN_OK)
@@ -489,10 +523,11 @@ void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
                     stopping ? "the server is shutting down" : "the request's time was over before a worker was free");
     } else {
         api_code outcome = API_OK;
+        x->request.queued_ns = waited;
         attn_status status = handle(x, arena, &outcome);
         bool gone = atomic_load(&x->cancel.reason) == ATTN_CLIENT_GONE; /* then what api made of it is nobody's problem */
         atomic_store(&x->outcome, gone ? API_OK : (int)outcome);
-        free_body(x);
+        srv_exchange_free_body(x);
         srv_budget_release(&x->server->budget, &x->account);
         srv_jobs_over(x->server->jobs, job); /* before the client can know, and send the next */
         srv_pipe_finish(&x->pipe, status == ATTN_OK);

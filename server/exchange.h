@@ -8,6 +8,7 @@
 #ifndef EXCHANGE_H
 #define EXCHANGE_H
 
+#include "codings.h"
 #include "server.h"
 
 typedef enum srv_phase {
@@ -44,6 +45,7 @@ typedef struct srv_exchange {
     char request_id[SRV_ID_BYTES];
     const char *origin; /* allowed by CORS; NULL: none, or not allowed */
     api_request request;
+    srv_codings codings;    /* that the client takes */
     const api_route *route; /* NULL: none */
     bool http11, has_body;
     bool at_once;    /* an answer that is ready need not wait for the body: the client waits for 100 Continue, or where its body ends is unclear */
@@ -77,8 +79,9 @@ typedef struct srv_exchange {
 typedef struct srv_head {
     const char *method, *version;
     const char *accept, *content_type, *content_encoding, *content_length, *transfer_encoding, *expect, *request_id, *origin;
-    size_t num_lengths; /* Content-Length and Transfer-Encoding together, repeats included */
-    bool malformed;     /* a header that another server may read as another one */
+    srv_codings codings; /* Accept-Encoding, all lines of it */
+    size_t num_lengths;  /* Content-Length and Transfer-Encoding together, repeats included */
+    bool malformed;      /* a header that another server may read as another one */
 } srv_head;
 
 /* `uri` as on the request line. NULL: no memory. Held by the connection. */
@@ -90,6 +93,8 @@ void srv_exchange_drop(srv_exchange *);
 void srv_exchange_head(srv_exchange *, const srv_head *);
 /* Some of the body. False: close the connection. */
 bool srv_exchange_body(srv_exchange *, const char *bytes, size_t n);
+/* Gives its memory back: nobody will look at it again. */
+void srv_exchange_free_body(srv_exchange *);
 /* The body is complete: the phase is then SRV_WAITING, SRV_DISCARDING (the answer stands in the pipe) or SRV_CUT. */
 void srv_exchange_complete(srv_exchange *);
 /* The connection is done with this request: it ended well, or not. */

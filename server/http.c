@@ -131,11 +131,14 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-/* libmicrohttpd takes "Content-Length :" for a header of another name, and keeps a lone carriage return in a value; others see a line end there. */
-static enum MHD_Result judge_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+/* What must be seen of every header line. libmicrohttpd takes "Content-Length :" for a header of another name, and keeps a lone carriage return in a value;
+ * others see a line end there. */
+static enum MHD_Result see_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
 {
     srv_head *head = ctx;
     (void)kind;
+    if (strcasecmp(name, MHD_HTTP_HEADER_ACCEPT_ENCODING) == 0)
+        srv_codings_add(&head->codings, value ? value : "");
     head->num_lengths += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 || strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
     head->malformed |= !*name || strpbrk(name, " \t\v\f\r") || (value && strpbrk(value, "\r\n"));
     return MHD_YES;
@@ -155,7 +158,7 @@ static enum MHD_Result begin(srv_exchange *x, struct MHD_Connection *connection,
         .request_id = header(connection, "X-Request-Id"),
         .origin = header(connection, MHD_HTTP_HEADER_ORIGIN),
     };
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, judge_header, &head);
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, see_header, &head);
     srv_exchange_head(x, &head);
     if (!x->text)
         return MHD_NO; /* no memory */

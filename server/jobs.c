@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-enum { ARENA_KEEP_BYTES = 64 << 20 }; /* what a thread's arena keeps from one job to the next */
+enum { ARENA_KEEP_BYTES = 8 << 20 }; /* what a thread's arena keeps from one job to the next */
 
 typedef struct worker {
     srv_jobs *jobs;

@@ -3,6 +3,7 @@
  * SIGTERM and SIGINT are taken by this thread alone, with sigtimedwait, so that nothing happens inside a signal handler. Before serving they end the program
  * as usual. The first one drains, a second one ends the program at once.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +18,9 @@
 extern char **environ;
 
 enum {
-    LOOK_MS = 10,             /* how often a draining server looks whether it is done */
-    CANCELLED_GRACE_MS = 5000 /* what cancelled work may still take */
+    LOOK_MS = 10,              /* how often a draining server looks whether it is done */
+    CANCELLED_GRACE_MS = 5000, /* what cancelled work may still take */
+    MAPPED_BYTES = 4 << 20     /* blocks of memory from here on go back to the system as soon as they are freed */
 };
 
 static void block_signals(sigset_t *set)
@@ -115,6 +117,7 @@ int main(int argc, char **argv)
     char error[512];
     int result = 2; /* the usual status for a wrong command line */
     signal(SIGPIPE, SIG_IGN);
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES); /* by itself glibc raises it to 32 MiB, and then keeps large bodies for each of its arenas */
     if (srv_options_read(&options, argc, argv, environ, error, sizeof error)) {
         srv_level level = SRV_INFO;
         srv_level_from_name(options.log_level, &level);

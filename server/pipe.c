@@ -157,10 +157,12 @@ void srv_pipe_drop(void *ctx, api_block *block)
     srv_blocks_drop(p->blocks, block);
 }
 
-/* Under the lock. An answer that says why there is none (a 504, say) may still leave after the deadline; one that has begun may not go on. */
+/* Under the lock. An answer that says why there is none (a 504, say) may still leave after the deadline; one that has begun may not go on, unless it is one whose
+ * last line can say what went wrong: its run stops at the deadline by itself. */
 static bool must_stop(srv_pipe *p)
 {
-    return client_gone(p) || p->end != SRV_PIPE_OPEN || (p->given > 0 && p->head.status < 400 && attn_cancelled(p->cancel));
+    bool has_begun = p->given > 0 && p->head.status < 400 && !p->eager;
+    return client_gone(p) || p->end != SRV_PIPE_OPEN || (has_begun && attn_cancelled(p->cancel));
 }
 
 static void wait_for_room(srv_pipe *p)

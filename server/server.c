@@ -170,6 +170,15 @@ static bool open_runtime(srv_server *s)
     return status == ATTN_OK;
 }
 
+static bool open_fonts(srv_server *s)
+{
+    attn_error error = { .code = ATTN_OK };
+    attn_status status = attn_fonts_open(&s->service.fonts, NULL, &error);
+    if (status != ATTN_OK)
+        srv_log_plain("attnd: no fonts to draw labels with: %s", error.text);
+    return status == ATTN_OK;
+}
+
 bool srv_server_open(srv_server *s, const srv_options *options)
 {
     *s = (srv_server){ .options = options, .started_ms = unix_ms() };
@@ -185,7 +194,7 @@ bool srv_server_open(srv_server *s, const srv_options *options)
     if (!open_runtime(s))
         return false;
     s->service.runtime = s->runtime;
-    return open_models(s);
+    return open_fonts(s) && open_models(s);
 }
 
 void srv_server_close(srv_server *s)
@@ -196,6 +205,7 @@ void srv_server_close(srv_server *s)
     }
     attn_free(s->models);
     attn_free(s->named);
+    attn_fonts_close(s->service.fonts);
     attn_runtime_free(s->runtime);
     srv_blocks_fini(&s->blocks);
     srv_budget_fini(&s->budget);

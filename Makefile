@@ -125,11 +125,13 @@ run: setup-build
 	$(MAKE) all
 	exec build/release/attnd $(ARGS)
 
+TSAN_UNITS := pool jobs analysis_maps pooled_errors draw_fonts
+
 ## check: sets up what is missing, builds everything, runs every test; ends in "N passed, N failed, N skipped"
 check: setup-check
 	$(MAKE) all units
 	$(MAKE) config=asan all units fuzzers
-	$(MAKE) config=tsan all build/tsan/tests/unit/test_pool build/tsan/tests/unit/test_jobs
+	$(MAKE) config=tsan all $(TSAN_UNITS:%=build/tsan/tests/unit/test_%)
 	python3 tests/run.py
 
 ## check-quick: unit tests and HTTP suites of the release build alone
@@ -156,6 +158,11 @@ bench: setup-build
 	$(or $(PEER),python3) tests/bench/bench_orjson.py build/release/tests/bench/bench_number
 	$(or $(PEER),python3) tests/bench/bench_server.py
 
+## contract: schemathesis against a live server and its openapi.json (needs python3-venv; the package index the first time)
+contract: setup-build
+	$(MAKE) all
+	tests/contract/run.sh
+
 setup-build setup-check setup-lint:
 	deploy/setup.sh $(patsubst setup-%,%,$@)
 
@@ -171,6 +178,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench setup-build setup-check setup-lint openapi clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench contract setup-build setup-check setup-lint openapi clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

@@ -21,6 +21,7 @@ SANITIZE = {
     "TSAN_OPTIONS": "allocator_may_return_null=1:halt_on_error=1",
 }
 HTTP = sorted(p for p in glob.glob("tests/http/test_*.py"))
+THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors", "test_draw_fonts"]  # units built for tsan by `make check`
 UNDER_SANITIZERS = [p for p in HTTP if not p.endswith("_slow.py")]
 
 
@@ -32,6 +33,7 @@ def steps(quick):
         yield program[6:-2], ["build/release/" + program[:-2]], {}, 300
     for script in HTTP:
         yield "release " + script[6:], ["python3", script, "build/release/attnd"], {}, 300
+    yield "snippets of the README", ["tests/snippets/test_readme.py", "build/release/attnd"], {}, 300
     if quick:
         return
     for program in sorted(glob.glob("tests/unit/test_*.c") + glob.glob("tests/oom/*.c")):
@@ -41,8 +43,8 @@ def steps(quick):
         yield "asan fuzz replay " + name, ["build/asan/" + target[:-2]] + sorted(glob.glob(f"tests/fuzz/corpus/{name}")), SANITIZE, 300
     for script in UNDER_SANITIZERS:
         yield "asan " + script[6:], ["python3", script, "build/asan/attnd"], SANITIZE, 600
-    yield "tsan unit/test_pool", ["build/tsan/tests/unit/test_pool"], SANITIZE, 300
-    yield "tsan unit/test_jobs", ["build/tsan/tests/unit/test_jobs"], SANITIZE, 300
+    for name in THREADED:
+        yield "tsan unit/" + name, ["build/tsan/tests/unit/" + name], SANITIZE, 300
     for script in UNDER_SANITIZERS:
         yield "tsan " + script[6:], ["python3", script, "build/tsan/attnd"], SANITIZE, 600
 

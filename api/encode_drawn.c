@@ -106,13 +106,15 @@ static void write_title(drawn *d, const api_part *part, size_t result)
         append(d->title, sizeof d->title, "result %zu: ", result);
     append(d->title, sizeof d->title, "%s", part->name);
     if (plan->is_default_selection)
-        append(d->title, sizeof d->title, ", mean over heads of the last layer; choose layers and heads to see others");
+        append(d->title, sizeof d->title, ", mean over heads of the last layer");
     else if (d->no_heads[0] || d->no_layers[0])
         append(d->title, sizeof d->title, ", %s%s%s", d->no_heads, d->no_heads[0] && d->no_layers[0] ? ", then " : "", d->no_layers);
     if (part->rows < in->queries.count || part->columns < in->keys.count)
         append(d->title, sizeof d->title, ", pooled to %zu \u00d7 %zu bins (%s)", part->rows, part->columns, pooling);
     if (in->tokens.truncated)
         append(d->title, sizeof d->title, ", input cut from %zu to %zu tokens", in->tokens.full_count, in->tokens.count);
+    if (plan->is_default_selection)
+        append(d->title, sizeof d->title, "; choose layers and heads to see others");
 }
 
 static void write_heading(const api_plan *plan, char dst[HEADING_BYTES])
@@ -190,15 +192,14 @@ static attn_draw_size measure(const api_plan *plan)
 
 /* ---- the encoder --------------------------------------------------------------------------------------------------------- */
 
-static bool check(const api_plan *plan, api_problem *problem)
+static void check(api_plan *plan)
 {
     attn_draw_size size = measure(plan);
     uint64_t side = size.width > size.height ? size.width : size.height;
-    if (side <= ATTN_DRAW_MAX_SIDE)
-        return true;
-    return api_fail_limit(problem, API_RESPONSE_TOO_LARGE, NULL, ATTN_DRAW_MAX_SIDE, side,
-                          "the picture would be %llu pixels %s, and %d are the most; choose fewer layers, heads, queries or keys, use pool, or a smaller cell",
-                          (unsigned long long)side, size.width > size.height ? "wide" : "high", ATTN_DRAW_MAX_SIDE);
+    if (side > ATTN_DRAW_MAX_SIDE)
+        api_plan_excess(plan, API_RESPONSE_TOO_LARGE, ATTN_DRAW_MAX_SIDE, side,
+                        "the picture would be %llu pixels %s, and %d are the most; choose fewer layers, heads, queries or keys, use pool, or a smaller cell",
+                        (unsigned long long)side, size.width > size.height ? "wide" : "high", ATTN_DRAW_MAX_SIDE);
 }
 
 static uint64_t memory(const api_plan *plan)

@@ -38,8 +38,8 @@ typedef struct api_encode {
 
 struct api_encoder {
     api_order order;
-    /* What cannot be said in this form (API_UNSUPPORTED_COMBINATION), judged when the plan stands; NULL: everything can. */
-    bool (*check)(const api_plan *, api_problem *);
+    /* Adds what is beyond the form's own limits to the plan's excesses; NULL: it has none. */
+    void (*check)(api_plan *);
     /* Exact bytes of the whole answer, for Content-Length; NULL: not known before. */
     uint64_t (*length)(const api_plan *);
     /* Working memory beside blocks; NULL: none worth naming. */

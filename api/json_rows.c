@@ -246,7 +246,7 @@ static job make_job(api_encode *e, const api_part *part, const api_rows *rows)
     const api_return *want = &e->plan->request->want;
     job j = { .encode = e, .part = part, .rows = rows, .width = api_part_width(e->plan, part), .num_rows = rows->matrices * part->rows };
     j.dtype = want->dtype;
-    j.style = (attn_number_style){ .decimals = want->decimals, .half = j.dtype == API_FLOAT16 && want->decimals == 0 };
+    j.style = (attn_number_style){ .decimals = want->decimals, .half = j.dtype == API_FLOAT16 };
     j.total_rows = part->slices * part->matrices * part->rows;
     size_t span = 1;
     j.num_spans = part->ndim - 1;
@@ -286,7 +286,7 @@ static size_t bound_number(const api_plan *plan, const api_part *part)
     size_t decimals = (size_t)want->decimals;
     if (part->role == API_INDICES)
         return 11; /* ten digits */
-    if (part->role != API_ANALYSIS && part->output == ATTN_ATTENTIONS)
+    if (part->role != API_ANALYSIS && part->role != API_DROPPED && part->output == ATTN_ATTENTIONS)
         return decimals ? decimals + 3 : NUMBER_BYTES - 1; /* 0 to 1: no sign, one digit before the point */
     return number_bytes(plan);
 }

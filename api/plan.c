@@ -90,6 +90,22 @@ static bool take_model(api_call *call, api_plan *plan)
     return api_check_available(plan->request, plan->model->model, NULL, &call->problem) && api_plan_inputs(call, plan);
 }
 
+/* Batches, and lengths without a model: reading has refused them already, unless it was told not to. */
+static void check_batch(const api_call *call, api_plan *plan)
+{
+    size_t limit = call->service->limits.max_batch;
+    if (plan->num_inputs > limit)
+        api_plan_excess(plan, API_BATCH_TOO_LARGE, limit, plan->num_inputs, "%zu inputs in one request; this server takes at most %zu", plan->num_inputs,
+                        limit);
+}
+
+static void check_length(const api_call *call, api_plan *plan)
+{
+    size_t limit = call->service->limits.max_tokens, T = attn_most(plan->shape.T_q, plan->shape.T_k);
+    if (T > limit)
+        api_plan_excess(plan, API_TOO_MANY_TOKENS, limit, T, "%zu tokens; this server takes at most %zu", T, limit);
+}
+
 static bool take_operator(api_call *call, api_plan *plan)
 {
     const api_operator_shape *s = &plan->shape;
@@ -104,6 +120,7 @@ static bool take_operator(api_call *call, api_plan *plan)
         plan->inputs[b].T_q = s->T_q;
         plan->inputs[b].T_k = s->T_k;
     }
+    check_length(call, plan);
     return true;
 }
 
@@ -111,12 +128,8 @@ static bool take_operator(api_call *call, api_plan *plan)
 
 static bool choose(api_call *call, const api_indices *asked, const char *field, size_t n, api_choice *out)
 {
-    char pointer[32];
     out->asked = asked->kind != API_ALL;
-    if (!api_resolve(asked, field, n, call->worker->arena, &out->list, &out->count, &call->problem))
-        return false;
-    snprintf(pointer, sizeof pointer, "/%s", field);
-    return out->count > 0 || api_fail(&call->problem, API_EMPTY_SELECTION, pointer, "%s chooses nothing of 0 to %zu", field, n - 1);
+    return api_resolve(asked, field, n, call->worker->arena, &out->list, &out->count, &call->problem);
 }
 
 /* Every row is ranked, so a key that was asked for ten million times must not be looked at as often. */
@@ -274,18 +287,6 @@ static void set_price(const api_call *call, api_plan *plan)
     plan->memory_bytes = attn_plus(call->reserved, plan->price.bytes);
 }
 
-/* Batch and, without a model, length: reading has refused them already, unless it was told not to. */
-static void check_counts(const api_call *call, api_plan *plan)
-{
-    const api_limits *limits = &call->service->limits;
-    size_t T = plan->shape.T_q > plan->shape.T_k ? plan->shape.T_q : plan->shape.T_k;
-    if (plan->num_inputs > limits->max_batch)
-        api_plan_excess(plan, API_BATCH_TOO_LARGE, limits->max_batch, plan->num_inputs, "%zu inputs in one request; this server takes at most %zu",
-                        plan->num_inputs, limits->max_batch);
-    if (!plan->model && T > limits->max_tokens)
-        api_plan_excess(plan, API_TOO_MANY_TOKENS, limits->max_tokens, T, "%zu tokens; this server takes at most %zu", T, limits->max_tokens);
-}
-
 static void check_price(const api_call *call, api_plan *plan)
 {
     const api_limits *limits = &call->service->limits;
@@ -308,11 +309,12 @@ bool api_plan_make(api_call *call, api_attention_request *req, api_plan *plan)
     plan->inputs = attn_arena_zero(call->worker->arena, req->num_inputs, sizeof *plan->inputs);
     if (!plan->inputs)
         return api_fail(&call->problem, API_NO_MEMORY, NULL, "no memory for the inputs");
+    check_batch(call, plan);
     bool with_model = req->kind == API_INPUT_TEXT || req->kind == API_INPUT_IDS || req->kind == API_INPUT_EMBEDS;
-    if (!(with_model ? take_model(call, plan) : take_operator(call, plan)) || !choose_all(call, plan) ||
-        (plan->encoder->check && !plan->encoder->check(plan, &call->problem)))
+    if (!(with_model ? take_model(call, plan) : take_operator(call, plan)) || !choose_all(call, plan))
         return false;
-    check_counts(call, plan);
+    if (plan->encoder->check)
+        plan->encoder->check(plan);
     set_price(call, plan);
     check_price(call, plan);
     return true;

@@ -41,7 +41,7 @@ typedef struct api_excess {
     char detail[200];
 } api_excess;
 
-enum { API_MAX_EXCESSES = 4, API_MAX_PARTS = ATTN_OUTPUT_COUNT + 2 + ATTN_ANALYSIS_COUNT, API_MAX_AXES = 4 };
+enum { API_MAX_EXCESSES = 5, API_MAX_PARTS = ATTN_OUTPUT_COUNT + 2 + ATTN_ANALYSIS_COUNT, API_MAX_AXES = 4 };
 
 typedef struct api_encoder api_encoder; /* encoder.h */
 

@@ -122,8 +122,8 @@ ATTN_MUST_CHECK attn_status api_operator_item(attn_runtime *, const api_attentio
  * found. Else API_OUTPUT_NOT_AVAILABLE, pointer "/output/1" or "/analyses/0". */
 bool api_check_available(const api_attention_request *, const attn_model *model, const api_operator_shape *shape, api_problem *);
 
-/* Resolves against an axis of n: negative indices, slices clipped. List in the arena (n integers for a slice); NULL and *count = n for all. Pointer of a bad
- * index: "/layers/1". */
+/* Resolves against an axis of n >= 1: negative indices, slices clipped; a slice of nothing is refused, as a list of nothing was when it was read. List in the
+ * arena (n integers for a slice); NULL and *count = n for all. Pointer of a bad index: "/layers/1". */
 bool api_resolve(const api_indices *, const char *field, size_t n, attn_arena *, const int32_t **list, size_t *count, api_problem *);
 
 /* The nearest of `names` (NULL-terminated) to a misspelt one, or NULL: edit distance with transpositions, at most a third of the length. */

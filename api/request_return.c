@@ -40,6 +40,9 @@ static bool check_numbers(api_reading *r)
           "dtype \"uint8\" is for attentions alone; set output to [\"attentions\"], without analyses" },
         { want->dtype == API_UINT8 && is_json && !is_base64, "dtype",
           "dtype \"uint8\" needs encoding \"base64\", or application/vnd.safetensors or application/x-npy as Accept" },
+        { want->dtype == API_UINT8 && want->top_k && (want->reduce_heads == ATTN_REDUCE_MAX || want->reduce_layers == ATTN_REDUCE_MAX), "dtype",
+          "the largest weights of several maps sum to more than 1, so what top_k drops does not fit dtype \"uint8\"; set dtype to \"float16\", or reduce by "
+          "\"mean\"" },
     };
     return check_rules(r, rules, sizeof rules / sizeof rules[0]);
 }

@@ -79,9 +79,11 @@ typedef struct srv_exchange {
 typedef struct srv_head {
     const char *method, *version;
     const char *accept, *content_type, *content_encoding, *content_length, *transfer_encoding, *expect, *request_id, *origin;
-    srv_codings codings; /* Accept-Encoding, all lines of it */
-    size_t num_lengths;  /* Content-Length and Transfer-Encoding together, repeats included */
-    bool malformed;      /* a header that another server may read as another one */
+    srv_codings codings;    /* Accept-Encoding, all lines of it */
+    size_t num_accepts;     /* lines of Accept */
+    char accept_list[1024]; /* they make one list (RFC 9110, 5.3); lines that do not fit are left out */
+    size_t num_lengths;     /* Content-Length and Transfer-Encoding together, repeats included */
+    bool malformed;         /* a header that another server may read as another one */
 } srv_head;
 
 /* `uri` as on the request line. NULL: no memory. Held by the connection. */

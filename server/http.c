@@ -131,6 +131,14 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
+static void add_accept(srv_head *head, const char *value)
+{
+    size_t used = strlen(head->accept_list), room = sizeof head->accept_list - used;
+    if (strlen(value) + 2 < room)
+        snprintf(head->accept_list + used, room, "%s%s", head->num_accepts > 0 ? ", " : "", value);
+    head->num_accepts++;
+}
+
 /* What must be seen of every header line. libmicrohttpd takes "Content-Length :" for a header of another name, and keeps a lone carriage return in a value;
  * others see a line end there. */
 static enum MHD_Result see_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
@@ -139,6 +147,8 @@ static enum MHD_Result see_header(void *ctx, enum MHD_ValueKind kind, const char
     (void)kind;
     if (strcasecmp(name, MHD_HTTP_HEADER_ACCEPT_ENCODING) == 0)
         srv_codings_add(&head->codings, value ? value : "");
+    if (strcasecmp(name, MHD_HTTP_HEADER_ACCEPT) == 0)
+        add_accept(head, value ? value : "");
     head->num_lengths += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 || strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
     head->malformed |= !*name || strpbrk(name, " \t\v\f\r") || (value && strpbrk(value, "\r\n"));
     return MHD_YES;
@@ -159,6 +169,8 @@ static enum MHD_Result begin(srv_exchange *x, struct MHD_Connection *connection,
         .origin = header(connection, MHD_HTTP_HEADER_ORIGIN),
     };
     MHD_get_connection_values(connection, MHD_HEADER_KIND, see_header, &head);
+    if (head.num_accepts > 1)
+        head.accept = head.accept_list;
     srv_exchange_head(x, &head);
     if (!x->text)
         return MHD_NO; /* no memory */

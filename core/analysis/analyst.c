@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, BLOCK_BYTES = 128 }; /* what an arena may put between two blocks */
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS };
 
 const char *attn_analysis_name(attn_analysis a)
 {
@@ -100,7 +100,7 @@ static attn_status make_distance(attn_analyst *an, attn_arena *arena, attn_error
 
 uint64_t attn_analyst_bytes(attn_analyses wanted, size_t T_k)
 {
-    uint64_t bytes = 0, list = attn_plus(attn_times(T_k, sizeof(float)), BLOCK_BYTES);
+    uint64_t bytes = 0, list = attn_arena_bytes(T_k, sizeof(float));
     if (wanted & ATTN_TOKEN_ANALYSES)
         bytes = attn_plus(bytes, attn_times(3, list)); /* two of them while it sorts */
     if (wanted & ATTN_ANALYSIS_BIT(ATTN_SPECIAL_TOKENS))

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { MIN_ROWS = 8, MAX_BLOCKS = 64, BLOCK_BYTES = 128 /* what an arena may put between two blocks */ };
+enum { MIN_ROWS = 8, MAX_BLOCKS = 64 };
 
 /* Sum of divergences over rows that count for both heads, and how many they were. */
 typedef struct pair_sum {
@@ -95,7 +95,7 @@ static void find_distinct(job *j)
 }
 
 /* The mean of pair `at`, in the first block's place. */
-static void finish_pair(job *j, size_t at)
+static void finish_pair(const job *j, size_t at)
 {
     pair_sum all = { 0, 0 };
     for (size_t b = 0; b < j->blocks; b++) {
@@ -114,6 +114,8 @@ static size_t pair_at(const job *j, size_t g, size_t h)
 static void write_out(const job *j, float *out)
 {
     size_t heads = j->maps->heads;
+    for (size_t at = 0; at < j->pairs; at++)
+        finish_pair(j, at);
     for (size_t g = 0; g < heads; g++)
         for (size_t h = 0; h < heads; h++) {
             size_t a = attn_least(j->kind[g], j->kind[h]), b = attn_most(j->kind[g], j->kind[h]);
@@ -126,8 +128,9 @@ uint64_t attn_head_distance_bytes(size_t heads, size_t T_q, size_t T_k)
     (void)T_k; /* rows are read where they are */
     job j;
     plan(&j, T_q);
-    uint64_t sums = attn_times(attn_times(count_pairs(heads), j.blocks), sizeof(pair_sum));
-    return attn_plus(attn_plus(sums, attn_times(heads, 2 * sizeof(size_t) + j.blocks * sizeof(double))), 4 * BLOCK_BYTES);
+    uint64_t sums = attn_arena_bytes(attn_times(count_pairs(heads), j.blocks), sizeof(pair_sum));
+    uint64_t entropies = attn_arena_bytes(attn_times(heads, j.blocks), sizeof(double)), lists = attn_times(2, attn_arena_bytes(heads, sizeof(size_t)));
+    return attn_plus(attn_plus(sums, entropies), lists);
 }
 
 static bool take_memory(job *j, attn_arena *arena)
@@ -156,11 +159,10 @@ attn_status attn_head_distance(attn_runtime *rt, float *out, const attn_view *ma
         st = attn_fail_memory(err);
     } else {
         attn_parallel(rt, j.blocks, block_task, &j);
-        for (size_t at = 0; at < j.pairs; at++)
-            finish_pair(&j, at);
-        write_out(&j, out);
         if (attn_cancelled(cancel))
             st = attn_fail(err, ATTN_E_CANCELLED, "", "the computation was called off");
+        else
+            write_out(&j, out);
     }
     attn_arena_rewind(arena, mark);
     return st;

@@ -7,7 +7,7 @@
 #include "analysis/analysis.h"
 #include "math/gemm.h"
 
-enum { BLOCK_ROWS = 48, PACK_PANELS = 4, PIECE = 256, ALIGNMENT = 64, BLOCK_BYTES = 128 };
+enum { BLOCK_ROWS = 48, PACK_PANELS = 4, PIECE = 256, ALIGNMENT = 64 };
 
 typedef struct job {
     const attn_gemm *gemm;
@@ -113,7 +113,7 @@ uint64_t attn_rollout_bytes(const attn_runtime *rt, size_t T)
     size_t panels;
     if (!plan(&j, &panels))
         return UINT64_MAX;
-    return attn_plus(attn_plus(panels, attn_times((uint64_t)attn_runtime_threads(rt), j.slot_bytes)), 2 * BLOCK_BYTES);
+    return attn_plus(attn_arena_bytes(panels, 1), attn_arena_bytes((uint64_t)attn_runtime_threads(rt), j.slot_bytes));
 }
 
 static bool take_memory(job *j, size_t threads, attn_arena *arena)

@@ -21,6 +21,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attention/fault.h"
 #include "attention/scores.h"
 #include "math/gemm.h"
 
@@ -32,9 +33,6 @@ enum {
     PANEL_BYTES = 8 << 20,    /* of packed keys and values at a time; one head may take more */
     ALIGNMENT = 64
 };
-
-/* What stops a task. Of several the one of the lowest head and block is told, whatever thread was first. */
-typedef enum attention_fault { FAULT_NONE, FAULT_RAW_SCORES, FAULT_SCORES, FAULT_CONTEXT, FAULT_INTERNAL } attention_fault;
 
 /* Sizes, functions of the input's sizes and of the runtime alone. Bytes are multiples of ALIGNMENT. */
 typedef struct plan {
@@ -60,9 +58,8 @@ typedef struct attention_job {
     plan size;
     size_t first_group; /* of the key/value heads packed now */
     unsigned char *panels, *scratch;
-    attn_row_sums *sums;    /* [H, blocks], where there is an analyst */
-    _Atomic uint64_t fault; /* task number * 8 + fault, the least so far; UINT64_MAX: none */
-    atomic_bool cancelled;
+    attn_row_sums *sums; /* [H, blocks], where there is an analyst */
+    attn_faults faults;
 } attention_job;
 
 /* One block of one head while it is computed. */
@@ -82,11 +79,6 @@ typedef struct block {
 
 /* ---- sizes -------------------------------------------------------------------------------------------------------------- */
 
-static bool is_kept(const attn_attention_out *out, size_t h)
-{
-    return !out->slot || out->slot[h] >= 0;
-}
-
 static bool has_maps(const attn_attention_out *out)
 {
     return out->attentions || out->scores || out->raw_scores || out->weighted_norms;
@@ -94,12 +86,12 @@ static bool has_maps(const attn_attention_out *out)
 
 static bool wants_context(const attn_attention_out *out, size_t h)
 {
-    return out->context && (!out->context_of_kept || is_kept(out, h));
+    return out->context && (!out->context_of_kept || attn_head_is_kept(out, h));
 }
 
 static bool is_wanted(const attn_attention_out *out, size_t h)
 {
-    return wants_context(out, h) || (is_kept(out, h) && (has_maps(out) || out->analyst));
+    return wants_context(out, h) || (attn_head_is_kept(out, h) && (has_maps(out) || out->analyst));
 }
 
 /* The map in which a kept head's weights are made, or NULL. In weighted_norms they turn into norms when nobody needs the weights any more. */
@@ -110,14 +102,14 @@ static float *weight_map(const attn_attention_out *out)
 
 static bool needs_weights(const attn_attention_out *out, size_t h)
 {
-    return wants_context(out, h) || (is_kept(out, h) && (weight_map(out) || out->analyst));
+    return wants_context(out, h) || (attn_head_is_kept(out, h) && (weight_map(out) || out->analyst));
 }
 
 /* Whether some head's weights have no map to be made in. */
 static bool needs_scratch_scores(const attn_operator_input *in, const attn_attention_out *out)
 {
     for (size_t h = 0; h < in->num_attention_heads; h++)
-        if (needs_weights(out, h) && !(is_kept(out, h) && weight_map(out)))
+        if (needs_weights(out, h) && !(attn_head_is_kept(out, h) && weight_map(out)))
             return true;
     return false;
 }
@@ -246,34 +238,6 @@ uint64_t attn_attention_flops(const attn_operator_input *in, const attn_attentio
     return attn_plus(walk_flops(in, &pooled, kept, listed), is_empty(&plain) ? 0 : walk_flops(in, &plain, kept, in->T_q));
 }
 
-/* ---- faults ------------------------------------------------------------------------------------------------------------- */
-
-static void record_fault(attention_job *job, uint64_t task, attention_fault what)
-{
-    uint64_t mine = task * 8 + (uint64_t)what, seen = atomic_load(&job->fault);
-    while (mine < seen && !atomic_compare_exchange_weak(&job->fault, &seen, mine))
-        ;
-}
-
-static attn_status report(attention_job *job, attn_error *err)
-{
-    uint64_t least = atomic_load(&job->fault);
-    if (atomic_load(&job->cancelled))
-        return attn_fail(err, ATTN_E_CANCELLED, "", "the computation was called off");
-    if (least == UINT64_MAX)
-        return ATTN_OK;
-    switch (least % 8) {
-    case FAULT_RAW_SCORES:
-        return attn_fail(err, ATTN_E_OVERFLOW, "raw_scores", "a product of a query and a key is beyond float32");
-    case FAULT_SCORES:
-        return attn_fail(err, ATTN_E_OVERFLOW, "scores", "a score is beyond float32 once bias and mask are added");
-    case FAULT_CONTEXT:
-        return attn_fail(err, ATTN_E_OVERFLOW, "context", "a weighted sum of values is beyond float32");
-    default:
-        return attn_fail(err, ATTN_E_INTERNAL, "attention", "a matrix product was refused");
-    }
-}
-
 /* ---- one row ------------------------------------------------------------------------------------------------------------ */
 
 static void fill(float *x, size_t from, size_t to, float value)
@@ -304,7 +268,7 @@ static bool check_products(const block *b, size_t r, const float *x, attn_range 
 }
 
 /* From products to weights, row r of the block. */
-static attention_fault finish_row(const block *b, size_t r)
+static attn_fault finish_row(const block *b, size_t r)
 {
     const attn_operator_input *in = b->job->in;
     float *x = b->x + r * b->row, shift = 0.0f;
@@ -313,28 +277,28 @@ static attention_fault finish_row(const block *b, size_t r)
         range.lo = range.hi;
     bool sees = range.lo < range.hi;
     if (!check_products(b, r, x, range))
-        return FAULT_RAW_SCORES;
+        return ATTN_FAULT_RAW_SCORES;
     if (!b->scores && !b->weighs)
-        return FAULT_NONE;
+        return ATTN_FAULT_NONE;
     attn_row_part row = { .h = b->h, .i = b->first + r, .seen = range, .part = range };
     if (sees && !attn_score_row(b->job->kernels, &in->rules, &row, x + range.lo, &shift))
-        return FAULT_SCORES;
+        return ATTN_FAULT_SCORES;
     if (b->scores)
         write_scores(b->scores + r * in->T_k, x, range, in->T_k, shift);
     if (!b->weighs)
-        return FAULT_NONE;
+        return ATTN_FAULT_NONE;
     fill(x, b->set.lo, range.lo, 0.0f);
     fill(x, range.hi, b->set.hi, 0.0f);
     if (sees && !b->job->kernels->softmax_row(x + range.lo, range.hi - range.lo))
-        return FAULT_SCORES;
+        return ATTN_FAULT_SCORES;
     if (sees && b->row_sums)
         attn_analyse_row(b->job->out->analyst, b->job->kernels, b->first + r, x, range, b->row_sums);
-    return FAULT_NONE;
+    return ATTN_FAULT_NONE;
 }
 
 /* ---- one block ---------------------------------------------------------------------------------------------------------- */
 
-static attention_fault multiply_keys(const block *b)
+static attn_fault multiply_keys(const block *b)
 {
     const attn_operator_input *in = b->job->in;
     attn_panels keys = { (const float *)b->panels, in->T_k, in->head_dim };
@@ -344,14 +308,14 @@ static attention_fault multiply_keys(const block *b)
     attn_range range = b->raw_scores ? (attn_range){ 0, in->T_k } : b->seen;
     size_t from = range.lo / mr * mr, to = attn_least(attn_round_up(range.hi, mr), in->T_k);
     if (from >= to)
-        return FAULT_NONE;
+        return ATTN_FAULT_NONE;
     attn_status status =
         attn_gemm_rows(b->job->gemm, b->x, b->row, q, (size_t)in->query.row_stride, b->rows, &keys, from, to, in->rules.scale, b->gemm_scratch);
-    return status == ATTN_OK ? FAULT_NONE : FAULT_INTERNAL;
+    return status == ATTN_OK ? ATTN_FAULT_NONE : ATTN_FAULT_REFUSED;
 }
 
 /* context = x @ v, a chunk of keys at a time. */
-static attention_fault multiply_values(const block *b)
+static attn_fault multiply_values(const block *b)
 {
     const attention_job *job = b->job;
     const attn_operator_input *in = job->in;
@@ -363,14 +327,14 @@ static attention_fault multiply_values(const block *b)
         attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), d_v, attn_least(CHUNK, in->T_k - c * CHUNK) };
         float *y = alone ? b->context : b->sum;
         if (attn_gemm_rows(job->gemm, y, alone ? ldy : d_v, b->x + c * CHUNK, b->row, b->rows, &values, 0, d_v, 1.0f, b->gemm_scratch) != ATTN_OK)
-            return FAULT_INTERNAL;
+            return ATTN_FAULT_REFUSED;
         for (size_t r = 0; r < b->rows && !alone; r++)
             job->kernels->add_row(b->context + r * ldy, b->sum + r * d_v, d_v);
     }
     for (size_t r = 0; r < b->rows; r++)
         if (!job->kernels->all_finite(b->context + r * ldy, d_v))
-            return FAULT_CONTEXT;
-    return FAULT_NONE;
+            return ATTN_FAULT_CONTEXT;
+    return ATTN_FAULT_NONE;
 }
 
 /* weighted_norms = weights times the norms of what their keys give. */
@@ -403,9 +367,9 @@ static void place_block(block *b, unsigned char *scratch)
 {
     const attention_job *job = b->job;
     const attn_attention_out *out = job->out;
-    size_t T_q = job->in->T_q, T_k = job->in->T_k, place = out->slot && is_kept(out, b->h) ? (size_t)out->slot[b->h] : b->h;
+    size_t T_q = job->in->T_q, T_k = job->in->T_k, place = out->slot && attn_head_is_kept(out, b->h) ? (size_t)out->slot[b->h] : b->h;
     size_t at = (place * T_q + b->first) * T_k;
-    bool kept = is_kept(out, b->h);
+    bool kept = attn_head_is_kept(out, b->h);
     float *weights = kept && weight_map(out) ? weight_map(out) + at : NULL;
     b->gemm_scratch = (float *)scratch;
     b->sum = (float *)(scratch + job->size.gemm_bytes);
@@ -427,14 +391,14 @@ static void place_block(block *b, unsigned char *scratch)
     choose_keys(b, weights != NULL);
 }
 
-static attention_fault compute_block(const block *b)
+static attn_fault compute_block(const block *b)
 {
-    attention_fault found = multiply_keys(b);
-    for (size_t r = 0; r < b->rows && found == FAULT_NONE; r++)
+    attn_fault found = multiply_keys(b);
+    for (size_t r = 0; r < b->rows && found == ATTN_FAULT_NONE; r++)
         found = finish_row(b, r);
-    if (found == FAULT_NONE && b->context)
+    if (found == ATTN_FAULT_NONE && b->context)
         found = multiply_values(b);
-    if (found == FAULT_NONE && b->weighted_norms)
+    if (found == ATTN_FAULT_NONE && b->weighted_norms)
         weigh_norms(b);
     return found;
 }
@@ -446,18 +410,16 @@ static void block_task(void *ctx, size_t i, int slot)
     size_t group = job->in->num_attention_heads / job->in->num_key_value_heads;
     size_t h = job->first_group * group + i / size->blocks, first = i % size->blocks * size->block;
     uint64_t task = (uint64_t)h * size->blocks + i % size->blocks;
-    if (!is_wanted(job->out, h) || atomic_load(&job->fault) / 8 < task)
+    if (!is_wanted(job->out, h) || attn_faults_stop(&job->faults, task))
         return;
     if (attn_cancelled(job->cancel)) {
-        atomic_store(&job->cancelled, true);
+        attn_faults_record(&job->faults, task, ATTN_FAULT_CANCELLED);
         return;
     }
     block b = { .job = job, .h = h, .first = first, .rows = attn_least(size->block, job->in->T_q - first) };
     b.panels = job->panels + (h / group - job->first_group) * size->head_bytes;
     place_block(&b, job->scratch + (size_t)slot * size->slot_bytes);
-    attention_fault found = compute_block(&b);
-    if (found != FAULT_NONE)
-        record_fault(job, task, found);
+    attn_faults_record(&job->faults, task, compute_block(&b));
 }
 
 /* ---- all ---------------------------------------------------------------------------------------------------------------- */
@@ -495,7 +457,7 @@ static void pack_task(void *ctx, size_t i, int slot)
 static void run_groups(attn_runtime *runtime, attention_job *job)
 {
     size_t G = job->in->num_key_value_heads, group = job->in->num_attention_heads / G;
-    for (size_t g = 0; g < G && atomic_load(&job->fault) == UINT64_MAX && !atomic_load(&job->cancelled); g += job->size.batch) {
+    for (size_t g = 0; g < G && !attn_faults_stop(&job->faults, (uint64_t)g * group * job->size.blocks); g += job->size.batch) {
         size_t n = attn_least(job->size.batch, G - g);
         job->first_group = g;
         attn_parallel(runtime, n * (1 + job->size.chunks), pack_task, job);
@@ -507,7 +469,7 @@ static void run_groups(attn_runtime *runtime, attention_job *job)
 static void add_sums(const attention_job *job)
 {
     for (size_t h = 0; h < job->in->num_attention_heads; h++) {
-        if (!is_kept(job->out, h))
+        if (!attn_head_is_kept(job->out, h))
             continue;
         attn_row_sums *sums = &job->out->sums[job->out->slot ? (size_t)job->out->slot[h] : h];
         *sums = (attn_row_sums){ 0 };
@@ -521,7 +483,7 @@ static attn_status walk(attn_runtime *runtime, const attn_operator_input *in, co
                         attn_error *err)
 {
     attention_job job = {
-        .in = in, .out = out, .kernels = attn_runtime_table(runtime), .gemm = attn_runtime_gemm(runtime), .cancel = cancel, .fault = UINT64_MAX
+        .in = in, .out = out, .kernels = attn_runtime_table(runtime), .gemm = attn_runtime_gemm(runtime), .cancel = cancel, .faults = { .first = UINT64_MAX }
     };
     if (!plan_make(&job.size, runtime, in, out))
         return attn_fail_memory(err);
@@ -534,7 +496,7 @@ static attn_status walk(attn_runtime *runtime, const attn_operator_input *in, co
         status = attn_fail_memory(err);
     } else {
         run_groups(runtime, &job);
-        status = report(&job, err);
+        status = attn_faults_report(&job.faults, err);
     }
     if (status == ATTN_OK && out->analyst)
         add_sums(&job);

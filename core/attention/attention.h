@@ -27,6 +27,11 @@ typedef struct attn_attention_out {
     attn_row_sums *sums;         /* [kept], set by the call; with an analyst */
 } attn_attention_out;
 
+static inline bool attn_head_is_kept(const attn_attention_out *out, size_t h)
+{
+    return !out->slot || out->slot[h] >= 0;
+}
+
 /* Errors: ATTN_E_OVERFLOW (a score is NaN or +infinity, a context vector not finite), ATTN_E_NOMEM, ATTN_E_CANCELLED (looked at before every block).
  * ATTN_E_OVERFLOW names "scores", "raw_scores" or "context" in where. Only shapes and tensors of `in` are used, not w_o. */
 ATTN_MUST_CHECK attn_status attn_attention(attn_runtime *, const attn_operator_input *in, const attn_attention_out *, attn_arena *, attn_cancel *,

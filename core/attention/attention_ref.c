@@ -150,7 +150,7 @@ static void write_maps(const attn_operator_input *in, const attn_attention_out *
 void attn_attention_reference(const attn_operator_input *in, const attn_attention_out *out)
 {
     for (size_t h = 0; h < in->num_attention_heads; h++) {
-        bool kept = !out->slot || out->slot[h] >= 0;
+        bool kept = attn_head_is_kept(out, h);
         size_t place = out->slot && kept ? (size_t)out->slot[h] : h, context_place = out->context_of_kept ? place : h;
         if (kept)
             write_maps(in, out, h, place);

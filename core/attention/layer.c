@@ -7,15 +7,9 @@
 #include "attention/layer.h"
 
 enum {
-    ALIGNMENT = 64, /* of a block in an arena, and what a checked arena leaves free between two */
     CONTEXT_USES = ATTN_BIT(ATTN_CONTEXT) | ATTN_BIT(ATTN_ATTN_OUTPUT),
     MAP_ANALYSES = ATTN_ANALYSIS_BIT(ATTN_ROLLOUT) | ATTN_ANALYSIS_BIT(ATTN_HEAD_DISTANCE)
 };
-
-uint64_t attn_block_bytes(uint64_t count, uint64_t size)
-{
-    return attn_plus(attn_times(count, size), 2 * ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
 
 /* ---- heads -------------------------------------------------------------------------------------------------------------- */
 
@@ -54,7 +48,7 @@ attn_head_choice attn_head_choice_most(const attn_keep *keep, size_t H)
 
 uint64_t attn_head_choice_bytes(const attn_head_choice *choice, size_t H)
 {
-    return attn_plus(attn_block_bytes(H, sizeof(int32_t)), attn_block_bytes(choice->asked, sizeof(int32_t)));
+    return attn_plus(attn_arena_bytes(H, sizeof(int32_t)), attn_arena_bytes(choice->asked, sizeof(int32_t)));
 }
 
 static bool is_shown(const attn_head_choice *choice, size_t h)
@@ -170,30 +164,30 @@ static uint64_t held_bytes(const attn_layer_run *run)
     uint64_t bytes = 0, contexts = wants_all_contexts(&run->want) ? in->num_attention_heads : c->held;
     for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
         if (holds_map(run, (attn_output)o))
-            bytes = attn_plus(bytes, attn_block_bytes(attn_times(attn_times(c->held, map_rows(run)), map_columns(run)), sizeof(float)));
+            bytes = attn_plus(bytes, attn_arena_bytes(attn_times(attn_times(c->held, map_rows(run)), map_columns(run)), sizeof(float)));
     if (wants_context(&run->want))
-        bytes = attn_plus(bytes, attn_block_bytes(attn_times(attn_times(contexts, in->T_q), in->value_dim), sizeof(float)));
+        bytes = attn_plus(bytes, attn_arena_bytes(attn_times(attn_times(contexts, in->T_q), in->value_dim), sizeof(float)));
     if (shows(run, ATTN_WEIGHTED_NORMS))
-        bytes = attn_plus(bytes, attn_block_bytes(attn_times(in->num_attention_heads, in->T_k), sizeof(float)));
+        bytes = attn_plus(bytes, attn_arena_bytes(attn_times(in->num_attention_heads, in->T_k), sizeof(float)));
     if (shows(run, ATTN_VALUE_NORMS))
-        bytes = attn_plus(bytes, attn_block_bytes(attn_times(in->num_key_value_heads, in->T_k), sizeof(float)));
+        bytes = attn_plus(bytes, attn_arena_bytes(attn_times(in->num_key_value_heads, in->T_k), sizeof(float)));
     if (analyses(run, ATTN_HEAD_ANALYSES))
-        bytes = attn_plus(bytes, attn_block_bytes(c->held, sizeof(attn_row_sums)));
+        bytes = attn_plus(bytes, attn_arena_bytes(c->held, sizeof(attn_row_sums)));
     for (int a = 0; a < ATTN_NUM_HEAD_ANALYSES; a++)
         if (analyses(run, ATTN_ANALYSIS_BIT(a)))
-            bytes = attn_plus(bytes, attn_block_bytes(c->asked, sizeof(float)));
+            bytes = attn_plus(bytes, attn_arena_bytes(c->asked, sizeof(float)));
     if (analyses(run, ATTN_ANALYSIS_BIT(ATTN_HEAD_DISTANCE)))
-        bytes = attn_plus(bytes, attn_plus(attn_block_bytes(attn_times(c->kept, c->kept), sizeof(float)), /* and as asked for */
-                                           attn_block_bytes(attn_times(c->asked, c->asked), sizeof(float))));
+        bytes = attn_plus(bytes, attn_plus(attn_arena_bytes(attn_times(c->kept, c->kept), sizeof(float)), /* and as asked for */
+                                           attn_arena_bytes(attn_times(c->asked, c->asked), sizeof(float))));
     return bytes;
 }
 
 static uint64_t working_bytes(const attn_runtime *runtime, const attn_layer_run *run, const attn_attention_out *out)
 {
     const attn_operator_input *in = run->in;
-    uint64_t pointers = attn_block_bytes(run->choice->held, sizeof(float *)), views = 0, bytes = 0;
+    uint64_t pointers = attn_arena_bytes(run->choice->held, sizeof(float *)), views = 0, bytes = 0;
     if (attn_layer_attends(&run->want))
-        bytes = attn_plus(attn_attention_bytes(runtime, in, out), 4 * ALIGNMENT); /* its blocks are no more than four */
+        bytes = attn_plus(attn_attention_bytes(runtime, in, out), attn_times(4, attn_arena_bytes(0, 0))); /* it takes no more than four blocks */
     if (shows(run, ATTN_WEIGHTED_NORMS))
         bytes = most(bytes, attn_transformed_norms_bytes(runtime, run));
     if (analyses(run, ATTN_ANALYSIS_BIT(ATTN_HEAD_DISTANCE)))
@@ -202,7 +196,7 @@ static uint64_t working_bytes(const attn_runtime *runtime, const attn_layer_run 
         bytes = most(bytes, attn_plus(pointers, attn_rollout_bytes(runtime, in->T_k)));
     for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
         if (shows(run, (attn_output)o))
-            views = attn_plus(views, attn_block_bytes(run->choice->asked, sizeof(float *)));
+            views = attn_plus(views, attn_arena_bytes(run->choice->asked, sizeof(float *)));
     return most(bytes, views);
 }
 
@@ -222,7 +216,7 @@ static uint64_t flops_of(const attn_layer_run *run, const attn_attention_out *ou
 
 attn_layer_cost attn_layer_price(const attn_runtime *runtime, const attn_layer_run *run)
 {
-    bool keeps_all = !run->choice->heads || run->choice->held == run->in->num_attention_heads;
+    bool keeps_all = !run->choice->heads || analyses(run, ATTN_ANALYSIS_BIT(ATTN_ROLLOUT)); /* a list may name one head many times */
     attn_attention_out out = out_for_price(run, keeps_all);
     return (attn_layer_cost){ .flops = flops_of(run, &out), .held = held_bytes(run), .working = working_bytes(runtime, run, &out) };
 }

@@ -68,9 +68,6 @@ typedef struct attn_layer_cost {
 /* Reads shapes of `in`, counts of choice, pool and want. */
 attn_layer_cost attn_layer_price(const attn_runtime *, const attn_layer_run *);
 
-/* At least what `count` things of `size` bytes take in an arena. */
-uint64_t attn_block_bytes(uint64_t count, uint64_t size);
-
 /* norms.c: |v[j]| for the value heads that are shown; |v[j] @ W_O[h]| for the heads held, [H, T_k]. */
 ATTN_MUST_CHECK attn_status attn_value_norms(const attn_layer_run *, float *norms, attn_error *);
 ATTN_MUST_CHECK attn_status attn_transformed_norms(const attn_layer_run *, float *norms, attn_error *);

@@ -140,5 +140,5 @@ attn_status attn_transformed_norms(const attn_layer_run *run, float *norms, attn
 uint64_t attn_transformed_norms_bytes(const attn_runtime *runtime, const attn_layer_run *run)
 {
     norms_job job;
-    return plan(&job, runtime, run) ? attn_block_bytes((uint64_t)attn_runtime_threads(runtime), job.slot_bytes) : UINT64_MAX;
+    return plan(&job, runtime, run) ? attn_arena_bytes((uint64_t)attn_runtime_threads(runtime), job.slot_bytes) : UINT64_MAX;
 }

@@ -50,7 +50,7 @@ attn_price attn_project_price(const attn_runtime *runtime, size_t T, size_t k, s
     if (panels == 0)
         return (attn_price){ UINT64_MAX, UINT64_MAX };
     uint64_t linear = attn_linear_bytes(runtime, T < ROWS_AT_ONCE ? T : ROWS_AT_ONCE, k);
-    return (attn_price){ attn_times(attn_times(attn_times(2, T), k), n), attn_plus(attn_block_bytes(panels, 1), linear) };
+    return (attn_price){ attn_times(attn_times(attn_times(2, T), k), n), attn_plus(attn_arena_bytes(panels, 1), linear) };
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------------------------ */
@@ -79,11 +79,11 @@ attn_price attn_operator_price(const attn_runtime *runtime, const attn_operator_
     if (keep->analyses)
         price.bytes = attn_plus(price.bytes, attn_analyst_bytes(keep->analyses, in->T_k));
     if (rolls_out(keep))
-        price.bytes = attn_plus(price.bytes, attn_block_bytes(attn_times(in->T_q, in->T_k), sizeof(float)));
+        price.bytes = attn_plus(price.bytes, attn_arena_bytes(attn_times(in->T_q, in->T_k), sizeof(float)));
     if (projects(in, keep)) {
         attn_price last = attn_project_price(runtime, in->T_q, in->num_attention_heads * in->value_dim, in->output_dim);
         price.flops = attn_plus(price.flops, last.flops);
-        price.bytes = attn_plus(price.bytes, attn_block_bytes(attn_times(in->T_q, in->output_dim), sizeof(float)));
+        price.bytes = attn_plus(price.bytes, attn_arena_bytes(attn_times(in->T_q, in->output_dim), sizeof(float)));
         cost.working = last.bytes > cost.working ? last.bytes : cost.working; /* one after the other in the same memory */
     }
     price.bytes = attn_plus(price.bytes, cost.working);

@@ -42,8 +42,7 @@ typedef struct pooled_job {
     plan size;
     size_t *edges; /* [bins + 1] of keys */
     unsigned char *scratch;
-    _Atomic uint64_t fault; /* task number * 4 + fault, the least so far; UINT64_MAX: none */
-    atomic_bool cancelled;
+    attn_faults faults;
 } pooled_job;
 
 /* Some bins of queries of one head while they are computed. */
@@ -56,14 +55,7 @@ typedef struct pooled_task {
     size_t row_bin, begin, end;   /* that bin and its queries */
 } pooled_task;
 
-enum { FAULT_NONE, FAULT_RAW_SCORES, FAULT_SCORES, FAULT_CONTEXT };
-
 /* ---- sizes -------------------------------------------------------------------------------------------------------------- */
-
-static bool is_kept(const attn_attention_out *out, size_t h)
-{
-    return !out->slot || out->slot[h] >= 0;
-}
 
 static void list_maps(const attn_attention_out *out, float *maps[ATTN_STRIP_MAPS])
 {
@@ -184,32 +176,6 @@ static bool make_segments(pooled_job *job, attn_arena *arena)
     return true;
 }
 
-/* ---- faults ------------------------------------------------------------------------------------------------------------- */
-
-static void record_fault(pooled_job *job, uint64_t task, unsigned what)
-{
-    uint64_t mine = task * 4 + what, seen = atomic_load(&job->fault);
-    while (mine < seen && !atomic_compare_exchange_weak(&job->fault, &seen, mine))
-        ;
-}
-
-static attn_status report(pooled_job *job, attn_error *err)
-{
-    uint64_t least = atomic_load(&job->fault);
-    if (atomic_load(&job->cancelled))
-        return attn_fail(err, ATTN_E_CANCELLED, "", "the computation was called off");
-    if (least == UINT64_MAX)
-        return ATTN_OK;
-    switch (least % 4) {
-    case FAULT_RAW_SCORES:
-        return attn_fail(err, ATTN_E_OVERFLOW, "raw_scores", "a product of a query and a key is beyond float32");
-    case FAULT_SCORES:
-        return attn_fail(err, ATTN_E_OVERFLOW, "scores", "a score is beyond float32 once bias and mask are added");
-    default:
-        return attn_fail(err, ATTN_E_OVERFLOW, "context", "a weighted sum of values is beyond float32");
-    }
-}
-
 /* ---- from strips to bins of queries ------------------------------------------------------------------------------------- */
 
 static void open_bin(pooled_task *t, size_t row_bin)
@@ -297,7 +263,7 @@ static bool write_contexts(const pooled_task *t, const attn_strip *s, size_t fir
 
 static bool wants_context(const attn_attention_out *out, size_t h)
 {
-    return has_context(out) && (!out->context_of_kept || is_kept(out, h));
+    return has_context(out) && (!out->context_of_kept || attn_head_is_kept(out, h));
 }
 
 /* Where things of head h go. */
@@ -305,7 +271,7 @@ static void place_head(pooled_task *t, size_t h, double *acc)
 {
     const attn_attention_out *out = t->job->out;
     const plan *size = &t->job->size;
-    bool kept = is_kept(out, h);
+    bool kept = attn_head_is_kept(out, h);
     size_t place = out->slot && kept ? (size_t)out->slot[h] : h;
     if (wants_context(out, h))
         t->context = out->context + (ptrdiff_t)(out->context_of_kept ? place : h) * out->context_head_stride;
@@ -354,29 +320,20 @@ static size_t fill_strips(pooled_task *t, size_t first, size_t end)
     return count;
 }
 
-/* FAULT_NONE, or what went wrong. */
-static unsigned compute(pooled_task *t, size_t end)
+static attn_fault compute(pooled_task *t, size_t end)
 {
     for (size_t first = t->begin, count; first < end;) {
         count = fill_strips(t, first, end);
-        switch (attn_strips_walk(t->strips, count)) {
-        case ATTN_STRIP_FINE:
-            break;
-        case ATTN_STRIP_RAW_OVERFLOW:
-            return FAULT_RAW_SCORES;
-        case ATTN_STRIP_SCORE_OVERFLOW:
-            return FAULT_SCORES;
-        case ATTN_STRIP_CANCELLED:
-            atomic_store(&t->job->cancelled, true);
-            return FAULT_NONE;
-        }
+        attn_fault found = attn_strips_walk(t->strips, count);
+        if (found != ATTN_FAULT_NONE)
+            return found;
         for (const attn_strip *s = t->strips; s < t->strips + count; first += s->rows, s++) {
             fold_strip(t, s, first);
             if (t->context && !write_contexts(t, s, first))
-                return FAULT_CONTEXT;
+                return ATTN_FAULT_CONTEXT;
         }
     }
-    return FAULT_NONE;
+    return ATTN_FAULT_NONE;
 }
 
 static void run_task(void *ctx, size_t number, int slot)
@@ -384,23 +341,21 @@ static void run_task(void *ctx, size_t number, int slot)
     pooled_job *job = ctx;
     const plan *size = &job->size;
     size_t h = number / size->tasks, row_bin = number % size->tasks * size->task_bins, last = attn_least(row_bin + size->task_bins, size->row_bins);
-    bool wanted = wants_context(job->out, h) || (is_kept(job->out, h) && size->num_maps > 0);
-    if (!wanted || atomic_load(&job->cancelled) || atomic_load(&job->fault) / 4 < number)
+    bool wanted = wants_context(job->out, h) || (attn_head_is_kept(job->out, h) && size->num_maps > 0);
+    if (!wanted || attn_faults_stop(&job->faults, number))
         return;
     unsigned char *scratch = job->scratch + (size_t)slot * size->slot_bytes;
     pooled_task t = { .job = job };
     place_head(&t, h, (double *)scratch);
     place_strips(&t, h, scratch + size->num_maps * size->acc);
     open_bin(&t, row_bin);
-    unsigned found = compute(&t, attn_pool_edge(size->rows, size->row_bins, last));
-    if (found != FAULT_NONE)
-        record_fault(job, number, found);
+    attn_faults_record(&job->faults, number, compute(&t, attn_pool_edge(size->rows, size->row_bins, last)));
 }
 
 attn_status attn_attention_pooled(attn_runtime *runtime, const attn_operator_input *in, const attn_attention_out *out, attn_arena *arena, attn_cancel *cancel,
                                   attn_error *err)
 {
-    pooled_job job = { .in = in, .out = out, .fault = UINT64_MAX };
+    pooled_job job = { .in = in, .out = out, .faults = { .first = UINT64_MAX } };
     if (!plan_make(&job.size, runtime, in, out))
         return attn_fail_memory(err);
     job.common = (attn_strip_job){ .in = in,
@@ -416,7 +371,7 @@ attn_status attn_attention_pooled(attn_runtime *runtime, const attn_operator_inp
         status = attn_fail_memory(err);
     } else {
         attn_parallel(runtime, in->num_attention_heads * job.size.tasks, run_task, &job);
-        status = report(&job, err);
+        status = attn_faults_report(&job.faults, err);
     }
     attn_arena_rewind(arena, mark);
     return status;

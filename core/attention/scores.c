@@ -100,6 +100,8 @@ bool attn_score_row(const attn_kernels *kernels, const attn_rules *rules, const 
         kernels->softcap_row(x, n, rules->softcap);
     if (rules->alibi_slopes)
         *shift = add_alibi(x, row, rules->alibi_slopes[row->h], add_clamped(rules->query_offset, (int64_t)row->i));
+    if (rules->alibi_slopes && !(isfinite(*shift) && kernels->all_finite(x, n)))
+        return false;
     if (mask->keep)
         hide_by_mask(x, n, mask->keep + at, mask->key_stride);
     return !mask->add || add_mask(x, n, mask->add + at, mask->key_stride);

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LOOK = 16 }; /* chunks between two looks at the cancellation */
+enum { LOOK = 4 }; /* chunks between two looks at the cancellation */
 
 /* A base moves when a score is further above it than this. exp(8) is 2981: sums of any length stay far inside float32, and bases hardly move at all once the
  * first chunks are done. */
@@ -211,6 +211,15 @@ static void raise_bases(attn_strip *s, const float *top)
         scale_all(s->bins[ATTN_STRIP_WEIGHTED_NORMS], s->job->bins, strip, factor);
 }
 
+/* Two differences, one after the other: beside a large base their sum would lose the second. */
+static void take_away(float *x, size_t n, size_t strip, float *base, const float *excess)
+{
+    for (size_t j = 0; j < n; j++, x += strip)
+        for (size_t r = 0; r < strip; r++)
+            x[r] -= base[r];
+    memcpy(base, excess, strip * sizeof *base);
+}
+
 /* exp in place. Where every key has its place in one bin, the sums of bins are the sums of the softmax. */
 static void weigh_chunk(attn_strip *s, size_t c, size_t n)
 {
@@ -219,6 +228,8 @@ static void weigh_chunk(attn_strip *s, size_t c, size_t n)
     float base[ATTN_STRIP_MOST];
     for (size_t r = 0; r < strip; r++)
         base[r] = s->max[r] > -INFINITY ? s->max[r] : 0.0f; /* -INFINITY less itself would be NaN */
+    if (s->walks_again)
+        take_away(s->x, n, strip, base, s->excess);
     if (!s->bins[ATTN_STRIP_WEIGHTS] || job->takes_max || !job->has_all_keys) {
         job->kernels->strip_exp(s->x, n, base, s->sum);
         pool_chunk(s, ATTN_STRIP_WEIGHTS, c, NULL);
@@ -245,43 +256,43 @@ static void multiply_values(const attn_strip *s, size_t first, size_t n)
 
 /* ---- the walk ----------------------------------------------------------------------------------------------------------- */
 
-static attn_strip_fault take_chunk(attn_strip *s, size_t c, size_t n, bool is_seen)
+static attn_fault take_chunk(attn_strip *s, size_t c, size_t n, bool is_seen)
 {
     size_t first = c * ATTN_STRIP_CHUNK;
     float top[ATTN_STRIP_MOST];
     for (size_t r = 0; r < ATTN_STRIP_MOST; r++)
         top[r] = -INFINITY;
     if ((is_seen || s->bins[ATTN_STRIP_RAW_SCORES]) && !multiply_keys(s, first, n, top))
-        return ATTN_STRIP_RAW_OVERFLOW;
+        return ATTN_FAULT_RAW_SCORES;
     pool_chunk(s, ATTN_STRIP_RAW_SCORES, c, NULL);
     if (!is_seen)
         hide(s->x, 1, n * s->job->kernels->strip);
     else if ((s->weighs || s->bins[ATTN_STRIP_SCORES]) && !score_chunk(s, first, n, top))
-        return ATTN_STRIP_SCORE_OVERFLOW;
+        return ATTN_FAULT_SCORES;
     pool_chunk(s, ATTN_STRIP_SCORES, c, NULL);
     if (!is_seen || !s->weighs)
-        return ATTN_STRIP_FINE;
+        return ATTN_FAULT_NONE;
     raise_bases(s, top);
     weigh_chunk(s, c, n);
     pool_chunk(s, ATTN_STRIP_WEIGHTED_NORMS, c, s->norms);
     if (s->context)
         multiply_values(s, first, n);
-    return ATTN_STRIP_FINE;
+    return ATTN_FAULT_NONE;
 }
 
-static attn_strip_fault take_chunks(attn_strip *strips, size_t count)
+static attn_fault take_chunks(attn_strip *strips, size_t count)
 {
     const attn_strip_job *job = strips->job;
     const size_t T_k = job->in->T_k;
     bool takes_all = strips->bins[ATTN_STRIP_SCORES] || strips->bins[ATTN_STRIP_RAW_SCORES];
-    attn_strip_fault found = ATTN_STRIP_FINE;
-    for (size_t c = 0; c * ATTN_STRIP_CHUNK < T_k && found == ATTN_STRIP_FINE; c++) {
+    attn_fault found = ATTN_FAULT_NONE;
+    for (size_t c = 0; c * ATTN_STRIP_CHUNK < T_k && found == ATTN_FAULT_NONE; c++) {
         size_t first = c * ATTN_STRIP_CHUNK, n = attn_least(ATTN_STRIP_CHUNK, T_k - first);
         if (c % LOOK == 0 && attn_cancelled(job->cancel))
-            return ATTN_STRIP_CANCELLED;
-        for (attn_strip *s = strips; s < strips + count && found == ATTN_STRIP_FINE; s++) {
+            return ATTN_FAULT_CANCELLED;
+        for (attn_strip *s = strips; s < strips + count && found == ATTN_FAULT_NONE; s++) {
             bool is_seen = s->any.lo < first + n && first < s->any.hi;
-            found = is_seen || takes_all ? take_chunk(s, c, n, is_seen) : ATTN_STRIP_FINE;
+            found = is_seen || takes_all ? take_chunk(s, c, n, is_seen) : ATTN_FAULT_NONE;
         }
     }
     return found;
@@ -298,11 +309,12 @@ static bool left_float32(const attn_strip *s, const double *x, size_t n)
     return false;
 }
 
-/* Values near the end of float32: once more, with bases that make every sum 1, so that nothing is larger than the values are. */
-static attn_strip_fault walk_again(attn_strip *s)
+/* Values near the end of float32: once more, so that every sum is 1 and nothing is larger than the values are. */
+static attn_fault walk_again(attn_strip *s)
 {
     for (size_t r = 0; r < s->rows; r++)
-        s->max[r] += (float)log(s->sum[r] > 0.0 ? s->sum[r] : 1.0);
+        s->excess[r] = (float)log(s->sum[r] > 0.0 ? s->sum[r] : 1.0);
+    s->walks_again = true;
     empty(s);
     return take_chunks(s, 1);
 }
@@ -314,21 +326,19 @@ static void prepare(attn_strip *s)
     pack_queries(s);
     for (size_t r = 0; r < ATTN_STRIP_MOST; r++) {
         s->max[r] = -INFINITY;
-        s->shift[r] = 0.0f;
+        s->shift[r] = s->excess[r] = 0.0f;
     }
+    s->walks_again = false;
     empty(s);
 }
 
-attn_strip_fault attn_strips_walk(attn_strip *strips, size_t count)
+attn_fault attn_strips_walk(attn_strip *strips, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         prepare(&strips[i]);
-    attn_strip_fault found = take_chunks(strips, count);
-    for (attn_strip *s = strips; s < strips + count && s->weighs && found == ATTN_STRIP_FINE; s++) {
-        if (left_float32(s, s->sum, 1))
-            found = ATTN_STRIP_SCORE_OVERFLOW;
-        else if (left_float32(s, s->context, s->job->in->value_dim) || left_float32(s, s->bins[ATTN_STRIP_WEIGHTED_NORMS], s->job->bins))
+    attn_fault found = take_chunks(strips, count);
+    for (attn_strip *s = strips; s < strips + count && s->weighs && found == ATTN_FAULT_NONE; s++)
+        if (left_float32(s, s->context, s->job->in->value_dim) || left_float32(s, s->bins[ATTN_STRIP_WEIGHTED_NORMS], s->job->bins))
             found = walk_again(s);
-    }
     return found;
 }

@@ -7,6 +7,7 @@
 #ifndef ATTN_STRIP_H
 #define ATTN_STRIP_H
 
+#include "attention/fault.h"
 #include "attention/scores.h"
 
 enum { ATTN_STRIP_CHUNK = 128 }; /* keys */
@@ -30,9 +31,6 @@ typedef struct attn_strip_job {
     size_t bins;
 } attn_strip_job;
 
-/* What stops a strip. */
-typedef enum attn_strip_fault { ATTN_STRIP_FINE, ATTN_STRIP_RAW_OVERFLOW, ATTN_STRIP_SCORE_OVERFLOW, ATTN_STRIP_CANCELLED } attn_strip_fault;
-
 /* Set by the caller: the first group and `bins`, `context`. */
 typedef struct attn_strip {
     const attn_strip_job *job;
@@ -48,11 +46,12 @@ typedef struct attn_strip {
     /* Inner. */
     attn_range seen[ATTN_STRIP_MOST], any, all; /* keys each query sees, some query sees, every query sees */
     float max[ATTN_STRIP_MOST];                 /* the base, or -INFINITY until something is seen */
-    bool weighs;
+    float excess[ATTN_STRIP_MOST];              /* of the second walk: taken away once the base is */
+    bool weighs, walks_again;
 } attn_strip;
 
 /* Several strips of one head walk together, so that keys and values are fetched once for all of them. Their x and by_row may be the same memory. Bits of one do
  * not depend on the others. */
-ATTN_MUST_CHECK attn_strip_fault attn_strips_walk(attn_strip *, size_t count);
+ATTN_MUST_CHECK attn_fault attn_strips_walk(attn_strip *, size_t count);
 
 #endif

@@ -17,7 +17,7 @@ enum { RED_ZONE = 64 };
 enum { RED_ZONE = 0 };
 #endif
 
-enum { ALIGN = 64, CHUNK_BYTES = 256 * 1024 };
+enum { ALIGN = 64, MOST_RED_ZONE = 64, CHUNK_BYTES = 256 * 1024 };
 
 typedef struct chunk {
     struct chunk *previous;
@@ -77,6 +77,10 @@ static bool grow(attn_arena *a, size_t bytes)
         c = a->spare;
         a->spare = NULL;
     } else {
+        if (a->spare && a->spare->size > CHUNK_BYTES) { /* too small for this, and too large to hold beside it */
+            chunk_free(a->spare);
+            a->spare = NULL;
+        }
         c = chunk_new(bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES);
     }
     if (!c)
@@ -101,6 +105,13 @@ void *attn_arena_take(attn_arena *a, size_t count, size_t size)
         a->peak = a->total;
     ASAN_UNPOISON_MEMORY_REGION(p, count * size);
     return p;
+}
+
+/* The same for a checked arena and another: what is priced does not depend on how it was built. */
+uint64_t attn_arena_bytes(uint64_t count, uint64_t size)
+{
+    uint64_t bytes = attn_times(count, size);
+    return attn_plus(bytes ? bytes : 1, ALIGN - 1 + MOST_RED_ZONE) / ALIGN * ALIGN;
 }
 
 void *attn_arena_zero(attn_arena *a, size_t count, size_t size)

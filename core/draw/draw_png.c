@@ -112,7 +112,7 @@ static void paint_bar(painter *p, uint64_t y)
 static void paint_color_bar(painter *p)
 {
     char low[ATTN_LEGEND_BYTES], high[ATTN_LEGEND_BYTES];
-    attn_image images[4] = { 0 };
+    attn_image images[5] = { 0 };
     const char *note = attn_range_note(&p->range);
     uint64_t x = NOTE_X;
     attn_range_ends(&p->range, low, high);
@@ -120,6 +120,7 @@ static void paint_color_bar(painter *p)
     draw_text(p, high, strlen(high), ATTN_NAME_FONT, ATTN_BAR_WIDTH / 2, &images[1]);
     draw_text(p, "masked", 6, ATTN_NAME_FONT, 80, &images[2]);
     draw_text(p, note, strlen(note), ATTN_NAME_FONT, 160, &images[3]);
+    draw_text(p, attn_draw_axes, strlen(attn_draw_axes), ATTN_NAME_FONT, ATTN_NOTE_WIDTH, &images[4]);
     if (p->d->status == ATTN_OK) {
         add_item(p, &images[0], ATTN_MARGIN, ATTN_BAR_HEIGHT + 1);
         add_item(p, &images[1], ATTN_MARGIN + ATTN_BAR_WIDTH - images[1].width, ATTN_BAR_HEIGHT + 1);
@@ -128,9 +129,10 @@ static void paint_color_bar(painter *p)
             x += ATTN_BAR_HEIGHT + 5 + images[2].width + 14;
         }
         add_item(p, &images[3], x, -2);
+        add_item(p, &images[4], NOTE_X, ATTN_BAR_HEIGHT + 1);
     }
     paint_band(p, p->grid.bar_height, paint_bar);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 5; i++)
         attn_free(images[i].pixels);
 }
 
@@ -242,7 +244,7 @@ static void paint_panels(painter *p)
 static size_t most_items(const attn_section *s, const attn_grid *g)
 {
     size_t keys = attn_layout_labels(s->keys, g->key_step) * s->heads, queries = attn_layout_labels(s->queries, g->query_step);
-    return queries + attn_most(attn_most(keys, s->heads), 4);
+    return queries + attn_most(attn_most(keys, s->heads), 5);
 }
 
 static void draw_labels(painter *p, attn_draw_axis axis, size_t n, size_t step, size_t room, attn_image *out)

@@ -188,6 +188,7 @@ static void put_bar(svg *s)
     put_rect(d, ATTN_MARGIN, y, ATTN_BAR_WIDTH, ATTN_BAR_HEIGHT, "url(#v)");
     put_text(d, "n", ATTN_MARGIN, y + ATTN_BAR_HEIGHT + 13, low, strlen(low));
     put_text(d, "n e", ATTN_MARGIN + ATTN_BAR_WIDTH, y + ATTN_BAR_HEIGHT + 13, high, strlen(high));
+    put_text(d, "n", x, y + ATTN_BAR_HEIGHT + 13, attn_draw_axes, strlen(attn_draw_axes));
     if (s->range.has_masked) {
         put_color(grey, ATTN_MASKED);
         put_rect(d, x, y, ATTN_BAR_HEIGHT, ATTN_BAR_HEIGHT, grey);

@@ -93,7 +93,7 @@ static void put_bar(page *p)
         put_cells(p, &masked, 1, 2);
         attn_draw_string(d, " masked");
     }
-    attn_draw_format(d, note[0] ? "  (%s)\n" : "%s\n", note);
+    attn_draw_format(d, note[0] ? "\n%s; %s\n" : "\n%s%s\n", note, attn_draw_axes);
 }
 
 /* ---- lines of text -------------------------------------------------------------------------------------------------------- */
@@ -131,6 +131,24 @@ static void put_spaces(attn_drawer *d, size_t n)
 {
     static const char spaces[] = "                                                                                ";
     attn_draw_put(d, spaces, attn_least(n, sizeof spaces - 1));
+}
+
+static bool goes_left(int32_t c)
+{
+    int class = utf8proc_get_property(c)->bidi_class;
+    return class == UTF8PROC_BIDI_CLASS_R || class == UTF8PROC_BIDI_CLASS_AL || class == UTF8PROC_BIDI_CLASS_AN;
+}
+
+/* Part of a label. Where text from right to left stands alone in a column, a terminal that orders whole lines would let it change places with its neighbours;
+ * between two left-to-right marks, which have no width, it stays. */
+static void put_part(attn_drawer *d, const char *s, const char *end)
+{
+    bool marked = false;
+    for (const char *at = s; at < end && !marked;)
+        marked = goes_left(attn_label_next(&at, end));
+    attn_draw_string(d, marked ? "\u200e" : "");
+    attn_draw_put(d, s, (size_t)(end - s));
+    attn_draw_string(d, marked ? "\u200e" : "");
 }
 
 /* ---- keys -------------------------------------------------------------------------------------------------------------- */
@@ -179,7 +197,7 @@ static size_t put_character(page *p, const char *s, const char *end)
     }
     size_t columns = columns_of(s, end);
     if (columns <= p->cell)
-        attn_draw_put(p->d, s, (size_t)(end - s));
+        put_part(p->d, s, end);
     else
         attn_draw_string(p->d, "?");
     return columns <= p->cell ? columns : 1;
@@ -216,7 +234,7 @@ static void put_query(page *p, size_t q, const float *row)
     attn_label_of(&label, p->section, ATTN_DRAW_QUERY, q, QUERY_COLUMNS);
     attn_color_row(&p->range, row, p->section->keys, p->colors);
     put_spaces(p->d, p->label_columns - label.columns);
-    attn_draw_put(p->d, label.text, label.length);
+    put_part(p->d, label.text, label.text + label.length);
     attn_draw_string(p->d, " ");
     put_cells(p, p->colors, p->keys, p->cell);
     attn_draw_string(p->d, "\n");
@@ -349,7 +367,7 @@ static attn_draw_size measure_text(const attn_drawing *drawing)
     for (size_t i = 0; i < drawing->num_sections; i++) {
         const attn_section *s = drawing->section(drawing->section_ctx, i);
         uint64_t row = LINE_BYTES + CELL_BYTES * attn_least(s->keys, WIDTH),
-                 heads = KEY_ROWS * (LINE_BYTES + 4 * WIDTH) + attn_least(s->keys, WIDTH) * ATTN_LABEL_BYTES;
+                 heads = KEY_ROWS * (LINE_BYTES + 10 * WIDTH) + attn_least(s->keys, WIDTH) * ATTN_LABEL_BYTES;
         uint64_t panel = attn_plus(attn_times(row, attn_least(s->queries, MAX_QUERIES)), heads + 512);
         size.bytes = attn_plus(size.bytes, attn_plus(attn_times(attn_times(s->layers, s->heads), panel), PARAGRAPHS));
         keys = s->keys > keys ? s->keys : keys;

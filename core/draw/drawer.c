@@ -7,6 +7,8 @@
 
 static const attn_draw_ops *const kinds[] = { [ATTN_DRAW_PNG] = &attn_draw_png, [ATTN_DRAW_SVG] = &attn_draw_svg, [ATTN_DRAW_TEXT] = &attn_draw_text };
 
+const char attn_draw_axes[] = "queries (rows) look at keys (columns)";
+
 void attn_draw_put(attn_drawer *d, const void *bytes, size_t n)
 {
     if (d->status == ATTN_OK && n > 0)

@@ -28,6 +28,7 @@ struct attn_drawer {
 };
 
 extern const attn_draw_ops attn_draw_png, attn_draw_svg, attn_draw_text;
+extern const char attn_draw_axes[]; /* which side looks, and which is looked at; below every section's title */
 
 /* Bytes out; a failure sticks in d->status. */
 void attn_draw_put(attn_drawer *, const void *bytes, size_t n);

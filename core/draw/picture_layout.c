@@ -5,11 +5,29 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CELL = 32, WHOLE_WIDTH = 2400, PANEL_SIDE = 1024, MAX_TITLE_WIDTH = 1000 };
+enum { MAX_CELL = 32, WHOLE_WIDTH = 2400, PANEL_SIDE = 1024, LETTER = 63 /* of 100 in an em: a sans-serif face's mean */ };
 
-size_t attn_layout_text_width(size_t columns, size_t font)
+/* Hundredths of an em that a character takes, as wide as sans-serif faces have it: short words of capitals, or with an m, must not be cut. */
+static size_t letter_width(int32_t c)
 {
-    return (columns * font * 63 + 99) / 100; /* letters of a sans-serif face are 0.55 to 0.63 em wide on average */
+    bool is_plain = c < 0x80 && !(c >= 'A' && c <= 'Z') && !strchr("#&+<=>^~", c);
+    if (c == 0x2026 || (c < 0x80 && strchr("mwMW@%", c)))
+        return 100;
+    return attn_label_columns(c) == 1 && !is_plain ? 84 : attn_label_columns(c) * LETTER + 1;
+}
+
+static size_t ems_of(const char *text, size_t length)
+{
+    const char *end = text + length;
+    size_t ems = 0;
+    while (text < end)
+        ems += letter_width(attn_label_next(&text, end));
+    return ems;
+}
+
+static size_t to_pixels(size_t ems, size_t font)
+{
+    return (ems * font + 99) / 100;
 }
 
 static void write_axis(char *dst, size_t size, const char *reduced, const char *word, const int32_t *numbers, size_t i)
@@ -58,18 +76,18 @@ static size_t widest(const attn_section *s, attn_draw_axis axis, size_t n, size_
 {
     size_t most = 0;
     attn_label label;
-    for (size_t i = 0; i < n && most < max_columns; i += step) {
+    for (size_t i = 0; i < n && most < max_columns * LETTER; i += step) {
         attn_label_of(&label, s, axis, i, max_columns);
-        most = attn_most(most, label.columns);
+        most = attn_most(most, ems_of(label.text, label.length));
     }
-    return most;
+    return attn_least(most, max_columns * LETTER);
 }
 
 static size_t name_width(const attn_section *s, bool is_short)
 {
     char name[ATTN_NAME_BYTES];
     attn_layout_name(s, s->layers - 1, s->heads - 1, is_short, name);
-    return attn_layout_text_width(strlen(name), ATTN_NAME_FONT);
+    return to_pixels(ems_of(name, strlen(name)), ATTN_NAME_FONT);
 }
 
 /* A picture too large by far is not worth asking for its labels, of which it may have as many as it likes. */
@@ -83,8 +101,8 @@ static void place_labels(attn_grid *g, const attn_section *s)
     g->font = g->cell >= 24 ? 13 : 11;
     g->query_step = g->key_step = choose_step(g->cell, g->font);
     if (is_sane(s, g->cell)) {
-        g->query_width = attn_layout_text_width(widest(s, ATTN_DRAW_QUERY, s->queries, g->query_step, ATTN_QUERY_COLUMNS), g->font);
-        g->key_height = attn_layout_text_width(widest(s, ATTN_DRAW_KEY, s->keys, g->key_step, ATTN_KEY_COLUMNS), g->font);
+        g->query_width = to_pixels(widest(s, ATTN_DRAW_QUERY, s->queries, g->query_step, ATTN_QUERY_COLUMNS), g->font);
+        g->key_height = to_pixels(widest(s, ATTN_DRAW_KEY, s->keys, g->key_step, ATTN_KEY_COLUMNS), g->font);
     }
     g->query_width += ATTN_TICK + 4;
     g->key_height += ATTN_TICK + 4;
@@ -118,19 +136,18 @@ uint64_t attn_layout_row(const attn_grid *g, size_t layer)
     return attn_plus(g->rows_y, attn_plus(attn_times(layer, pitch), layer ? g->key_height : 0));
 }
 
-static size_t columns_of(const char *text, size_t max_columns)
+static size_t line_width(const char *text, size_t max_columns, size_t font)
 {
     attn_label label;
     attn_label_make(&label, (attn_text){ text, strlen(text) }, max_columns);
-    return label.columns;
+    return to_pixels(ems_of(label.text, label.length), font);
 }
 
-/* Panels, the first column's names, and the title where it is no longer than fits a screen. */
+/* Panels, the first column's names, and the title. */
 static uint64_t section_width(const attn_section *s, const attn_grid *g)
 {
-    size_t title = attn_least(attn_layout_text_width(columns_of(s->title, ATTN_TITLE_COLUMNS), ATTN_TITLE_FONT), MAX_TITLE_WIDTH);
     uint64_t panels = attn_plus(g->left, attn_plus(attn_times(s->heads - 1, g->pitch), g->panel_width));
-    uint64_t name = g->left + name_width(s, g->short_names), words = ATTN_MARGIN + title;
+    uint64_t name = g->left + name_width(s, g->short_names), words = ATTN_MARGIN + line_width(s->title, ATTN_TITLE_COLUMNS, ATTN_TITLE_FONT);
     uint64_t width = panels > name ? panels : name;
     return width > words ? width : words;
 }
@@ -142,8 +159,8 @@ uint64_t attn_layout_top(const attn_drawing *d)
 
 void attn_layout_size(const attn_drawing *d, uint64_t *width, uint64_t *height)
 {
-    size_t heading = d->heading ? attn_layout_text_width(columns_of(d->heading, ATTN_HEADING_COLUMNS), ATTN_HEADING_FONT) : 0;
-    uint64_t right = ATTN_MARGIN + attn_least(heading, MAX_TITLE_WIDTH), least = ATTN_MARGIN + ATTN_BAR_WIDTH + 240, top = attn_layout_top(d);
+    size_t heading = d->heading ? line_width(d->heading, ATTN_HEADING_COLUMNS, ATTN_HEADING_FONT) : 0;
+    uint64_t right = ATTN_MARGIN + heading, least = ATTN_MARGIN + ATTN_BAR_WIDTH + 14 + ATTN_NOTE_WIDTH, top = attn_layout_top(d);
     right = right > least ? right : least;
     for (size_t i = 0; i < d->num_sections; i++) {
         attn_grid g = attn_layout_grid(d, i, top);

@@ -2,13 +2,13 @@
  *
  *     heading
  *     section title
- *     colour bar, its numbers below, what else must be said at its right
+ *     colour bar, its numbers below, what else must be said at its right, and which axis is which
  *               layer 0 · head 0      layer 0 · head 1      a row of panels a layer, a column a head
  *                k e y s               k e y s              above the first row; turned by 90 degrees, read upwards
  *     queries   panel                 panel                 queries at the left of every row
  *               layer 1 · head 0      ...
  *
- * Text is given a place by its display columns, so that a layout needs no font; drawing cuts what turns out wider.
+ * Text is given a place by what its letters take at most, so that a layout needs no font; drawing cuts what turns out wider all the same.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_PICTURE_LAYOUT_H
 #define ATTN_PICTURE_LAYOUT_H
@@ -22,9 +22,10 @@ enum {
     ATTN_NAME_FONT = 11,
     ATTN_BAR_WIDTH = 192,
     ATTN_BAR_HEIGHT = 12,
+    ATTN_NOTE_WIDTH = 250, /* room for what stands beside it */
     ATTN_TICK = 4,
     ATTN_HEADING_COLUMNS = 100, /* longer text ends in an ellipsis */
-    ATTN_TITLE_COLUMNS = 140,
+    ATTN_TITLE_COLUMNS = 160,
     ATTN_QUERY_COLUMNS = 22, /* the room that labels get at most; who can measure text may put more letters there, if they are narrow */
     ATTN_KEY_COLUMNS = 18,
     ATTN_NAME_BYTES = 96
@@ -58,8 +59,6 @@ static inline size_t attn_layout_labels(size_t n, size_t step)
     return attn_ceil_div(n, step);
 }
 
-/* Pixels that so many columns take at this font size, about. */
-size_t attn_layout_text_width(size_t columns, size_t font);
 /* "layer 3 · head 5", "L3H5"; "" where both axes were reduced away. */
 void attn_layout_name(const attn_section *, size_t layer, size_t head, bool is_short, char dst[ATTN_NAME_BYTES]);
 

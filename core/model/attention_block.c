@@ -153,20 +153,29 @@ static attn_price attention_price(const attn_model *m, const attn_plan *p, bool 
     uint64_t linear = attn_linear_bytes(m->runtime, p->T, (size_t)(D > Q ? D : Q)); /* takes turns with the layer's own */
     attn_price price = { .flops = attn_plus(cost.flops, 2 * T * (query * D * Q + (key + value) * D * K + run.want.projects * Q * D)) };
     price.bytes = attn_plus(cost.held, linear > cost.working ? linear : cost.working);
-    price.bytes = attn_plus(price.bytes, query * attn_float_bytes(T * Q) + (key + value) * attn_float_bytes(T * K) + ATTN_BETWEEN_BLOCKS);
+    price.bytes = attn_plus(price.bytes, query * attn_arena_bytes(T * Q, sizeof(float)) + (key + value) * attn_arena_bytes(T * K, sizeof(float)));
     return price;
+}
+
+/* The dearest of the layers before the last. One that nobody kept has no maps to make its weights in: with many threads it may take more than one that is. */
+static attn_price earlier_price(const attn_model *m, const attn_plan *p)
+{
+    attn_price bare = attention_price(m, p, false, true), kept = attention_price(m, p, true, true);
+    if (!p->earlier_kept)
+        return bare;
+    return (attn_price){ .flops = kept.flops, .bytes = kept.bytes > bare.bytes ? kept.bytes : bare.bytes };
 }
 
 attn_price attn_layers_price(const attn_model *m, const attn_plan *p, attn_price rest)
 {
     bool whole = p->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES);
     uint64_t earlier = p->num_layers - 1, rests = earlier + whole;
-    attn_price last = attention_price(m, p, true, whole), other = attention_price(m, p, p->earlier_kept, true);
+    attn_price last = attention_price(m, p, true, whole), other = earlier_price(m, p);
     attn_price price = { .flops = attn_plus(last.flops, attn_plus(attn_times(earlier, other.flops), attn_times(rests, rest.flops))), .bytes = last.bytes };
     if (earlier > 0 && other.bytes > price.bytes)
         price.bytes = other.bytes;
     if (rests > 0 && rest.bytes > price.bytes)
         price.bytes = rest.bytes;
-    price.bytes = attn_plus(price.bytes, 2 * attn_float_bytes((uint64_t)p->T * m->info.hidden_size));
+    price.bytes = attn_plus(price.bytes, 2 * attn_arena_bytes((uint64_t)p->T * m->info.hidden_size, sizeof(float)));
     return price;
 }

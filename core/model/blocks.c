@@ -8,11 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-uint64_t attn_float_bytes(uint64_t count)
-{
-    return (count * sizeof(float) + 63) / 64 * 64 + ATTN_BETWEEN_BLOCKS;
-}
-
 float *attn_take_floats(attn_run *r, size_t rows, size_t cols)
 {
     size_t count;
@@ -115,5 +110,5 @@ attn_status attn_block_feed_forward(attn_run *r, const attn_feed_forward *w, flo
 attn_price attn_feed_forward_price(const attn_model *m, size_t T)
 {
     size_t D = m->info.hidden_size, F = m->dims[ATTN_DIM_FEED], up = attn_linear_bytes(m->runtime, T, D), down = attn_linear_bytes(m->runtime, T, F);
-    return (attn_price){ .flops = 4 * (uint64_t)T * D * F, .bytes = attn_float_bytes((uint64_t)T * F) + (up > down ? up : down) + ATTN_BETWEEN_BLOCKS };
+    return (attn_price){ .flops = 4 * (uint64_t)T * D * F, .bytes = attn_arena_bytes((uint64_t)T * F, sizeof(float)) + (up > down ? up : down) };
 }

@@ -32,10 +32,6 @@ typedef struct attn_feed_forward {
     attn_dense up, down; /* act is the model's */
 } attn_feed_forward;
 
-enum { ATTN_BETWEEN_BLOCKS = 64 }; /* what a checked arena leaves free between two blocks */
-
-/* Bytes of the arena that `count` floats take, alignment included; sums of them are a block's price. */
-uint64_t attn_float_bytes(uint64_t count);
 float *attn_take_floats(attn_run *, size_t rows, size_t cols); /* NULL: no memory, recorded */
 bool attn_run_go_on(attn_run *);                               /* false: cancelled, recorded */
 

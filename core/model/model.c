@@ -225,11 +225,11 @@ static bool rolls_out(const attn_keep *keep)
 /* What prepare takes. */
 static uint64_t prepared_bytes(const attn_model *m, const attn_plan *p)
 {
-    uint64_t bytes = attn_plus(attn_block_bytes(m->info.num_hidden_layers, 1), attn_head_choice_bytes(&p->choice, m->info.num_attention_heads));
+    uint64_t bytes = attn_plus(attn_arena_bytes(m->info.num_hidden_layers, 1), attn_head_choice_bytes(&p->choice, m->info.num_attention_heads));
     if (p->keep->analyses)
         bytes = attn_plus(bytes, attn_analyst_bytes(p->keep->analyses, p->T));
     if (rolls_out(p->keep))
-        bytes = attn_plus(bytes, 2 * attn_float_bytes((uint64_t)p->T * p->T));
+        bytes = attn_plus(bytes, 2 * attn_arena_bytes((uint64_t)p->T * p->T, sizeof(float)));
     return bytes;
 }
 

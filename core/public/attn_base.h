@@ -112,6 +112,8 @@ attn_arena_mark attn_arena_save(const attn_arena *);
 void attn_arena_rewind(attn_arena *, attn_arena_mark); /* everything taken since the mark is gone */
 /* Forgets everything; keeps at most `keep_bytes` of memory for the next request, gives the rest back. */
 void attn_arena_reset(attn_arena *, size_t keep_bytes);
+/* For prices: at least what attn_arena_take(count, size) takes, alignment and what a checked arena leaves free between two blocks included. */
+uint64_t attn_arena_bytes(uint64_t count, uint64_t size);
 size_t attn_arena_used(const attn_arena *); /* bytes taken now, alignment included */
 size_t attn_arena_peak(const attn_arena *); /* the most that was ever taken since the last reset */
 

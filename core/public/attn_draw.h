@@ -69,7 +69,7 @@ attn_draw_size attn_draw_measure(const attn_drawing *);
 enum { ATTN_DRAW_MAX_SIDE = 32767 }; /* pixels; callers refuse more */
 
 typedef struct attn_drawer attn_drawer;
-/* The drawing is borrowed until the close; `cancel` is looked at before every row of cells. After an error every call returns it again. One thread at a time.
+/* The drawing is borrowed until the close; `cancel` is looked at every few rows. After an error every call returns it again. One thread at a time.
  * Errors: ATTN_E_NOMEM, ATTN_E_LIMIT (a side beyond the most), ATTN_E_CANCELLED, ATTN_E_INTERNAL, what `write` returned. */
 ATTN_MUST_CHECK attn_status attn_drawer_open(attn_drawer **, const attn_drawing *, attn_draw_bytes write, void *ctx, attn_cancel *, attn_error *);
 /* The next section's numbers, [layers, heads, queries, keys] contiguous. */

@@ -200,6 +200,11 @@ class Limits(ServiceCase):
         estimate = self.estimate({"embeddings": gauss(4, 9, 20), "output": ["context"], "layers": [0] * 9})
         self.assertEqual({e["code"] for e in estimate["limits"]}, {"batch_too_large", "too_many_tokens", "response_too_large"})
 
+    def test_the_first_limit_listed_is_the_one_refused_for(self):
+        for body in ({"text": ["the cat " * 9] * 4}, {"input_ids": [[5] * 9] * 4}, {"embeddings": gauss(4, 9, 20)}, {"text": "the cat " * 9}):
+            refused = self.server.post("/v1/attention", body)[2]
+            self.assertEqual(self.estimate(body)["limits"][0], {k: refused[k] for k in ("code", "limit", "need")})
+
     def test_a_body_is_refused_by_its_length(self):
         for path in ("/v1/attention", "/v1/estimate", "/v1/tokenize"):
             answer = self.refuse({"text": "a" * 40000}, 413, "body_too_large", path=path)

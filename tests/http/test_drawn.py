@@ -253,6 +253,9 @@ class Drawn(ServerCase):
         self.assertIn("layer 5 \u00b7 mean over heads\n", chosen)
         self.assertEqual(chosen.split("layer 5")[1], drawn.split("layer 5")[1])
         self.assertNotIn("\x1b", drawn)
+        pooled = self.text({"text": "too tired", "pool": {"size": 2}}).replace("\n", " ")
+        self.assertIn("mean over heads of the last layer, pooled to 2 \u00d7 2 bins (mean); choose layers and heads to see others ", pooled)
+        self.assertIn("queries (rows) look at keys (columns)", pooled)
 
     def test_a_terminal_shows_what_the_numbers_say(self):
         body = {"text": "the animal was too tired", "layers": [2], "heads": [3]}
@@ -302,6 +305,15 @@ class Drawn(ServerCase):
             problem = self.refused(413, "response_too_large", kind, {"text": "the cat " * 100}, "?cell=64")
             self.assertEqual(problem["limit"], 32767)
             self.assertGreater(problem["need"], 8 * 202 * 64)
+
+    def test_an_estimate_lists_the_side_of_a_picture_too_large(self):
+        body = {"text": "the cat", "layers": [0], "heads": [0] * 1000}
+        for kind in ("image/png", "image/svg+xml"):
+            problem = self.refused(413, "response_too_large", kind, body)
+            status, _, estimate = self.server.post(f"/v1/estimate?accept={kind}", body)
+            self.assertEqual((status, estimate["allowed"]), (200, False))
+            self.assertEqual(estimate["limits"], [{k: problem[k] for k in ("code", "limit", "need")}])
+            self.assertEqual(estimate["results"][0]["shapes"]["attentions"], [1, 1000, 4, 4])
 
 
 @unittest.skipUnless(os.path.isdir("/usr/share/fonts"), "no folder of fonts")

@@ -256,6 +256,16 @@ class Basics(Case):
                 status, headers, _, _ = read_response(s)
                 self.assertEqual((status, headers["x-request-id"]), (200, wanted))
 
+    def test_accept_on_several_lines_is_one_list(self):
+        for first, second, wanted in (
+            ("text/html", "application/json", "application/json"),
+            ("application/json;q=0.5", "application/x-ndjson", "application/x-ndjson"),
+            ("text/html", "text/css", "application/problem+json"),
+        ):
+            with self.subTest(first), self.server.connect() as s:
+                s.sendall(request_bytes(SMALL, f"Accept: {first}\r\nAccept: {second}"))
+                self.assertEqual(read_response(s)[1]["content-type"], wanted)
+
     def test_head_is_get_without_a_body(self):
         for path in ("/healthz", "/readyz", "/v1/models", "/metrics"):
             with self.subTest(path), self.server.connect() as s:

@@ -93,6 +93,22 @@ static bool refuse(void *ctx, size_t bytes)
     return (*(int *)ctx)-- > 0;
 }
 
+START_TEST(a_block_takes_what_it_is_priced_at)
+{
+    attn_arena *arena = attn_arena_new();
+    for (size_t n = 0; n < 300; n++) {
+        size_t before = attn_arena_used(arena);
+        ck_assert_ptr_nonnull(attn_arena_take(arena, n, 3));
+        size_t taken = attn_arena_used(arena) - before;
+        ck_assert_uint_le(taken, attn_arena_bytes(n, 3));
+        ck_assert_uint_le(attn_arena_bytes(n, 3), taken + 64);
+    }
+    attn_arena_free(arena);
+    ck_assert_uint_ge(attn_arena_bytes(UINT64_MAX, 2), UINT64_MAX - 64);
+    ck_assert_uint_ge(attn_arena_bytes(UINT64_MAX, 1), UINT64_MAX - 64);
+}
+END_TEST
+
 START_TEST(the_hook_makes_allocations_fail)
 {
     int left = 1;
@@ -196,6 +212,7 @@ int main(void)
     tcase_add_test(t, products_and_sums_are_checked);
     tcase_add_test(t, blocks_are_aligned_apart_and_rewound);
     tcase_add_test(t, an_arena_says_no_to_what_cannot_be);
+    tcase_add_test(t, a_block_takes_what_it_is_priced_at);
     tcase_add_test(t, the_hook_makes_allocations_fail);
     tcase_add_test(t, the_first_reason_to_stop_stays);
     tcase_add_test(t, container_limits_are_found_at_every_level);

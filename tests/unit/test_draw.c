@@ -3,6 +3,8 @@
  * Where a panel lies is found in the picture itself: the fixture's first cell is the brightest colour, and nothing else is.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "draw/colors.h"
+#include "draw/fonts.h"
+#include "draw/picture_layout.h"
 #include "draw_case.h"
 
 #include <float.h>
@@ -239,6 +241,26 @@ START_TEST(cells_are_chosen_by_the_size_of_the_maps)
         uint64_t side = size.width > size.height ? size.width : size.height;
         ck_assert_msg(side >= cases[i].least && side <= cases[i].most, "case %zu: %llu", i, (unsigned long long)side);
     }
+}
+END_TEST
+
+/* The room that a layout gives a short word, without knowing the face, is enough for it: nothing of it is cut off. */
+START_TEST(short_words_have_room_whatever_their_letters)
+{
+    static const char *const list[] = { "NASA",   "mom", "WWW",   "MM",          "1000\u20261030", "@@@", "OQO", "###", "\u0416\u0443\u043A",
+                                        "\u00C6", "==",  "[CLS]", "\u2581\u2581" };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        for (size_t cell = 12; cell <= 24; cell += 12) {
+            const words w = { &list[i], 1 };
+            attn_section s = { .title = "t", .layers = 1, .heads = 1, .queries = 2, .keys = 2, .label = word_label, .label_ctx = &w };
+            attn_drawing d = one_section(&s, ATTN_SCALE_LINEAR, cell);
+            attn_grid g = attn_layout_grid(&d, 0, 0);
+            attn_image whole;
+            ck_assert_int_eq(attn_text_draw(fonts, list[i], strlen(list[i]), g.font, 1000, &whole, NULL), ATTN_OK);
+            ck_assert_msg(whole.width + ATTN_TICK + 2 <= g.query_width, "%s: %zu pixels into %zu", list[i], whole.width, g.query_width);
+            ck_assert_uint_le(whole.width + ATTN_TICK + 2, g.key_height);
+            attn_free(whole.pixels);
+        }
 }
 END_TEST
 
@@ -479,6 +501,7 @@ int main(void)
     tcase_add_test(c, a_terminals_steps_grow_brighter);
     tcase_add_test(c, panels_stand_in_a_row_a_layer_and_a_column_a_head);
     tcase_add_test(c, cells_are_chosen_by_the_size_of_the_maps);
+    tcase_add_test(c, short_words_have_room_whatever_their_letters);
     tcase_add_test(c, a_side_beyond_the_most_is_refused_with_both_numbers);
     tcase_add_test(c, sections_of_any_shape_follow_one_another);
     tcase_add_test(c, every_allocation_may_fail);

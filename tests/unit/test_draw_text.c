@@ -145,7 +145,41 @@ START_TEST(without_colour_a_map_is_characters_and_nothing_else)
     attn_drawing d = plain(&s);
     d.heading = "model";
     sheet out = draw_well(&d, values);
-    ck_assert_str_eq(out.bytes, "model\n\nscores\n0 [ .:-=+*#%@] 1  // masked\n\nlayer 0 \u00b7 head 0\n     b \n   a c \n a @@  \nbc ++//\n");
+    ck_assert_str_eq(out.bytes, "model\n\nscores\n0 [ .:-=+*#%@] 1  // masked\nqueries (rows) look at keys (columns)\n\nlayer 0 \u00b7 head 0\n"
+                                "     b \n   a c \n a @@  \nbc ++//\n");
+    sheet_free(&out);
+}
+END_TEST
+
+/* The longest legend there is, and numbers as wide as they come. */
+START_TEST(legends_fit_eighty_columns_too)
+{
+    const float values[] = { -3.45e-38F, -3.21e38F, 1, -INFINITY };
+    attn_section s = { .title = "scores", .layers = 1, .heads = 1, .queries = 2, .keys = 2 };
+    attn_drawing d = plain(&s);
+    for (d.scale = ATTN_SCALE_LINEAR; d.scale <= ATTN_SCALE_ROW; d.scale++)
+        for (d.color = ATTN_DRAW_256; d.color <= ATTN_DRAW_PLAIN; d.color++) {
+            sheet out = draw_well(&d, values);
+            check_lines(&out, 80);
+            ck_assert_ptr_nonnull(strstr(out.bytes, "masked\n"));
+            ck_assert_ptr_nonnull(strstr(out.bytes, "queries (rows) look at keys (columns)\n"));
+            sheet_free(&out);
+        }
+    ck_assert_int_eq(d.scale, ATTN_SCALE_ROW + 1);
+}
+END_TEST
+
+/* A terminal that orders lines by the bidirectional algorithm would swap neighbours of one script: each stands between marks of the line's direction. */
+START_TEST(letters_from_right_to_left_stay_in_their_columns)
+{
+    static const char *const list[] = { "\u05D0", "\u0661\u0662", "a" };
+    static float values[9];
+    const words w = { list, 3 };
+    attn_section s = { .title = "t", .layers = 1, .heads = 1, .queries = 3, .keys = 3, .label = word_label, .label_ctx = &w };
+    attn_drawing d = plain(&s);
+    sheet out = draw_well(&d, values);
+    ck_assert_ptr_nonnull(strstr(out.bytes, "\n     \u200e\u0661\u200e   \n   \u200e\u05D0\u200e \u200e\u0662\u200e a \n"));
+    ck_assert_ptr_nonnull(strstr(out.bytes, "\n \u200e\u05D0\u200e       \n\u200e\u0661\u0662\u200e       \n a       \n"));
     sheet_free(&out);
 }
 END_TEST
@@ -231,6 +265,7 @@ START_TEST(svg_escapes_what_labels_hold)
     ck_assert_uint_eq(count(out.bytes, "</title>"), 1);
     ck_assert_uint_eq(count(out.bytes, "a&quot;b&lt;c&gt;&amp;d'"), 4); /* a query in both rows, a key in both columns */
     ck_assert_uint_eq(count(out.bytes, "<image "), 4);
+    ck_assert_uint_eq(count(out.bytes, ">queries (rows) look at keys (columns)</text>"), 1);
     ck_assert_uint_eq(count(out.bytes, "data:image/png;base64,iVBORw0KGgo"), 4);
     for (size_t i = 0; i < out.length; i++)
         ck_assert((unsigned char)out.bytes[i] >= 0x20 || out.bytes[i] == '\n');
@@ -248,6 +283,8 @@ int main(void)
     tcase_add_test(c, labels_are_bounded_whatever_they_carry);
     tcase_add_test(c, lines_fit_eighty_columns_for_maps_of_any_size);
     tcase_add_test(c, without_colour_a_map_is_characters_and_nothing_else);
+    tcase_add_test(c, legends_fit_eighty_columns_too);
+    tcase_add_test(c, letters_from_right_to_left_stay_in_their_columns);
     tcase_add_test(c, colours_are_set_before_and_reset_behind_every_run_of_cells);
     tcase_add_test(c, what_is_left_out_is_said);
     tcase_add_test(c, panels_come_one_below_the_other_with_their_original_numbers);

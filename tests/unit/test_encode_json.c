@@ -246,6 +246,23 @@ START_TEST(weights_stay_within_their_smaller_bound)
 }
 END_TEST
 
+static float a_mass(void)
+{
+    return 12345.678f;
+}
+
+/* The largest weights of many heads sum to more than 1, and so does what top_k leaves of them. */
+START_TEST(what_top_k_drops_stays_within_its_bound)
+{
+    tensor t = tensor_of(&shapes[_i], a_mass);
+    t.part.output = ATTN_ATTENTIONS;
+    t.part.role = API_DROPPED;
+    request.want.decimals = 2;
+    write_slices(&t);
+    free_tensor(&t);
+}
+END_TEST
+
 START_TEST(minus_infinity_is_null)
 {
     size_t dims[] = { 2, 3 };
@@ -431,6 +448,7 @@ int main(void)
     tcase_add_loop_test(tcase, any_float_in_any_shape_reads_back_with_the_same_bits, 0, NUM_SHAPES);
     tcase_add_loop_test(tcase, the_longest_numbers_stay_within_their_blocks_and_bound, 0, NUM_SHAPES);
     tcase_add_loop_test(tcase, weights_stay_within_their_smaller_bound, 0, NUM_SHAPES);
+    tcase_add_loop_test(tcase, what_top_k_drops_stays_within_its_bound, 0, NUM_SHAPES);
     tcase_add_test(tcase, minus_infinity_is_null);
     tcase_add_loop_test(tcase, decimals_are_those_of_printf, 0, NUM_SHAPES);
     tcase_add_loop_test(tcase, halves_in_json_read_back_as_the_same_half, 0, NUM_SHAPES);

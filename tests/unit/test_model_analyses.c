@@ -432,12 +432,13 @@ static uint32_t next_random(uint32_t *state)
 /* Outputs, analyses, pools, layers and heads in any company. */
 START_TEST(the_price_covers_what_any_run_takes)
 {
-    static const int32_t layers[] = { 1 }, heads[] = { 2, 0, 2 }, queries[] = { 0, 0 };
+    static const int32_t layers[] = { 1, 3 }, heads[] = { 2, 0, 2 }, queries[] = { 0, 0 };
     static const size_t lengths[] = { 1, 7, 64, 200 };
+    static const int threads[] = { 1, 5, 24 }; /* more than heads: then a layer that is not kept may take more than one that is */
     uint32_t state = 5;
     for (size_t i = 0; i < 4; i++) {
         fixture f;
-        fixture_init(&f, "builtin:attnd-bert", _i ? 5 : 1, lengths[i]);
+        fixture_init(&f, "builtin:attnd-bert", threads[_i], lengths[i]);
         for (int n = 0; n < 60; n++) {
             uint32_t chance = next_random(&state) >> 8, single = chance >> 8;
             attn_pool pool = { .size = 1 + chance % 20, .mode = ATTN_REDUCE_MEAN, .queries = chance & 64 ? queries : NULL, .num_queries = 2 };
@@ -448,7 +449,7 @@ START_TEST(the_price_covers_what_any_run_takes)
             if (keep.pool)
                 keep.analyses &= ATTN_HEAD_ANALYSES;
             keep.layers = chance & 256 ? layers : NULL;
-            keep.num_layers = 1;
+            keep.num_layers = 1 + (chance >> 10 & 1);
             keep.heads = chance & 512 ? heads : NULL;
             keep.num_heads = 3;
             kept_run run;
@@ -477,7 +478,7 @@ int main(void)
     tcase_add_test(tc, an_analysis_has_the_same_bits_whatever_else_is_asked_for);
     tcase_add_test(tc, bits_of_analyses_and_states_do_not_depend_on_the_number_of_threads);
     tcase_add_test(tc, pooled_maps_are_means_of_the_whole_ones);
-    tcase_add_loop_test(tc, the_price_covers_what_any_run_takes, 0, 2);
+    tcase_add_loop_test(tc, the_price_covers_what_any_run_takes, 0, 3);
     suite_add_tcase(suite, tc);
     return unit_main(suite);
 }

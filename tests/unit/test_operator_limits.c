@@ -175,8 +175,8 @@ END_TEST
 /* What else is asked for beside outputs, and how. */
 static attn_keep any_keep(uint64_t *state, const attn_operator_input *in, const attn_pool *pool, const attn_analysis_tokens *about)
 {
-    static const int32_t heads[] = { 3, 0, 3 };
-    attn_keep keep = { .outputs = (attn_outputs)case_random(state) & ALL_OUTPUTS, .heads = heads, .num_heads = case_below(state, 4), .about = about };
+    static const int32_t heads[] = { 3, 0, 3, 3 }; /* as many as there are, and yet not all */
+    attn_keep keep = { .outputs = (attn_outputs)case_random(state) & ALL_OUTPUTS, .heads = heads, .num_heads = case_below(state, 5), .about = about };
     keep.heads = keep.num_heads > 0 ? heads : NULL;
     if (case_below(state, 3) == 0)
         keep.outputs = ATTN_BIT(case_below(state, ATTN_OUTPUT_COUNT)); /* one alone */

@@ -7,7 +7,9 @@ NAMEs pick the steps whose name contains one of them. --quick leaves the sanitiz
 A step that says nothing of its tests, or crashes, or takes too long, has failed. What is skipped is named, and with CI=true nothing may be.
 SPDX-License-Identifier: Apache-2.0
 """
+import concurrent.futures
 import glob
+import itertools
 import os
 import re
 import subprocess
@@ -22,6 +24,7 @@ SANITIZE = {
 }
 HTTP = sorted(p for p in glob.glob("tests/http/test_*.py"))
 THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors", "test_draw_fonts"]  # units built for tsan by `make check`
+ALONE = ("layers", "generated", "http/", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
 UNDER_SANITIZERS = [p for p in HTTP if not p.endswith("_slow.py")]
 
 
@@ -76,15 +79,25 @@ def run(command, environment, seconds):
         return -1, str(gone)
 
 
+def timed(step):
+    """(step, status, output, seconds it took)"""
+    begin = time.monotonic()
+    return step, *run(*step[1:]), time.monotonic() - begin
+
+
+def results(wanted):
+    """Each step's, in order. Unit programs run side by side, one a core; what must be alone waits for them."""
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for alone, group in itertools.groupby(wanted, lambda step: any(part in step[0] for part in ALONE)):
+            yield from map(timed, group) if alone else pool.map(timed, group)
+
+
 def main(arguments):
     quick = "--quick" in arguments
     names = [a for a in arguments if a != "--quick"]
     totals, bad = [0, 0, 0], []
-    for name, command, environment, seconds in steps(quick):
-        if names and not any(n in name for n in names):
-            continue
-        begin = time.monotonic()
-        status, output = run(command, environment, seconds)
+    wanted = [step for step in steps(quick) if not names or any(n in step[0] for n in names)]
+    for (name, *_), status, output, took in results(wanted):
         counts = tally(output) or (0, 0, 0)
         if os.environ.get("CI") and counts[2]:
             status = status or -1
@@ -92,7 +105,7 @@ def main(arguments):
             counts = (counts[0], 1, counts[2])
         totals = [a + b for a, b in zip(totals, counts)]
         mark = "ok  " if counts[1] == 0 else "FAIL"
-        print(f"{mark} {name:44} {counts[0]:6} passed {counts[1]:3} failed {counts[2]:3} skipped {time.monotonic() - begin:7.1f} s", flush=True)
+        print(f"{mark} {name:44} {counts[0]:6} passed {counts[1]:3} failed {counts[2]:3} skipped {took:7.1f} s", flush=True)
         if counts[1]:
             bad.append(name)
             print("\n".join("     | " + line for line in output.splitlines()[-60:]), flush=True)

@@ -77,6 +77,16 @@ typedef struct attn_found_mark {
 
 typedef struct attn_mark_buffer attn_mark_buffer; /* unicode_forms.h */
 
+typedef struct attn_pattern attn_pattern; /* pattern.h */
+typedef struct attn_matcher attn_matcher; /* pattern.c */
+typedef struct attn_bpe attn_bpe;         /* bpe.h */
+typedef struct attn_bpe_work attn_bpe_work;
+
+/* How much a text may become. */
+typedef struct attn_reach {
+    uint64_t bytes, points; /* points: code points */
+} attn_reach;
+
 /* One call of attn_tokenizer_encode. */
 typedef struct attn_encoder {
     const attn_tokenizer *tokenizer;
@@ -88,7 +98,12 @@ typedef struct attn_encoder {
     attn_buffer work[2];     /* the normalizers' input and output, by turns */
     attn_buffer scratch[2];  /* for the parts of one normalizer: ATTN_SCRATCH_FACTOR times ATTN_RUN_BYTES, or the text if that is less */
     attn_mark_buffer *marks; /* combining marks that wait for their order */
-    uint64_t *prefix_hashes; /* the model's: [longest piece] */
+    uint64_t *prefix_hashes; /* WordPiece's: [longest piece] */
+    attn_buffer *splits;     /* what each splitter that writes writes to */
+    attn_matcher *matcher;   /* NULL until a pattern is looked for */
+    attn_bpe_work *bpe;      /* NULL until a word is long */
+    const char *field;       /* the text's name, for errors */
+    attn_reach reach;        /* of one text that has been normalised: what splitters and models are given at most */
     char *kept;              /* text that tokens point to: room for the text itself and all normalised text, taken when first needed */
     size_t kept_length, kept_room;
 } attn_encoder;
@@ -140,6 +155,7 @@ struct attn_normalizer {
     unsigned flags;
     attn_text first, second;
     const unsigned char *table;
+    attn_pattern *pattern; /* closed with the tokenizer */
 };
 typedef struct attn_normalizers {
     attn_normalizer *items; /* Sequences are flattened */
@@ -162,11 +178,24 @@ typedef struct attn_splitter_kind {
     /* Hands each piece to attn_splitters_next(e, piece, index + 1). */
     attn_status (*run)(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
     uint8_t (*classify)(const attn_splitter *, uint32_t c);
+    attn_reach (*grow)(const attn_splitter *, attn_reach in, uint64_t pieces); /* what so many pieces become; NULL: it writes nothing */
 } attn_splitter_kind;
+
+/* What becomes of a delimiter. */
+typedef enum attn_behavior { ATTN_REMOVED, ATTN_ISOLATED, ATTN_WITH_PREVIOUS, ATTN_WITH_NEXT, ATTN_CONTIGUOUS } attn_behavior;
+/* When Metaspace puts its sign before a text. */
+typedef enum attn_prepend { ATTN_NEVER, ATTN_FIRST, ATTN_ALWAYS } attn_prepend;
+
 struct attn_splitter {
     const attn_splitter_kind *kind;
-    uint8_t matched;    /* the class of what the splitter looks for */
     uint8_t ascii[128]; /* classify of ASCII */
+    attn_behavior behavior;
+    attn_pattern *pattern; /* Split's; closed with the tokenizer */
+    bool invert;           /* Split: what does not match is the delimiter */
+    bool add_prefix_space; /* ByteLevel */
+    bool cuts;             /* ByteLevel: at its pattern; Metaspace: at its sign */
+    uint32_t sign;         /* CharDelimiterSplit's, Metaspace's */
+    attn_prepend prepend;  /* Metaspace */
 };
 typedef struct attn_splitters {
     attn_splitter *items; /* Sequences are flattened */
@@ -176,6 +205,19 @@ typedef struct attn_splitters {
 ATTN_MUST_CHECK attn_status attn_splitters_open(attn_splitters *, const attn_node *, attn_arena *memory);
 /* Gives a piece to splitter `index`, or to the model after the last. Empty pieces are dropped. */
 ATTN_MUST_CHECK attn_status attn_splitters_next(attn_encoder *, const attn_stretch *piece, size_t index);
+/* What the model gets at most for a normalised text: in one piece, and in all of them. */
+attn_reach attn_splitters_reach(const attn_splitters *, attn_reach text);
+attn_reach attn_splitters_reach_all(const attn_splitters *, attn_reach text);
+
+/* pre_tokenizer_cut.c: Split, and the splitters that know their delimiter by its class, which is then not 0 */
+attn_status attn_split_open(attn_splitter *, const attn_node *);
+attn_status attn_digits_open(attn_splitter *, const attn_node *);
+attn_status attn_punctuation_open(attn_splitter *, const attn_node *);
+attn_status attn_delimiter_open(attn_splitter *, const attn_node *);
+attn_status attn_split_by_pattern(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
+attn_status attn_split_at_class(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
+/* byte_level.c, pre_tokenizer_metaspace.c */
+extern const attn_splitter_kind attn_byte_level, attn_metaspace;
 
 /* ---- models -------------------------------------------------------------------------------------------------------------------- */
 
@@ -185,6 +227,8 @@ typedef struct attn_model_settings {
     int32_t unknown;                    /* id */
     uint64_t continuing;                /* hash state after `prefix` */
     size_t longest_first, longest_next; /* bytes of the longest piece that may start a word, and continue one, without the prefix */
+    bool byte_fallback;                 /* a code point may become as many tokens as it has bytes */
+    attn_bpe *bpe;
 } attn_model_settings;
 typedef struct attn_model_kind {
     const char *type;
@@ -192,7 +236,9 @@ typedef struct attn_model_kind {
     attn_status (*open)(attn_tokenizer *, const attn_node *);
     attn_status (*run)(attn_encoder *, const attn_stretch *word);
 } attn_model_kind;
-extern const attn_model_kind attn_wordpiece;
+extern const attn_model_kind attn_wordpiece, attn_bpe_model;
+/* Bytes of arena that BPE takes for words of this reach. */
+uint64_t attn_bpe_bytes(attn_reach word);
 
 /* ---- added tokens -------------------------------------------------------------------------------------------------------------- */
 

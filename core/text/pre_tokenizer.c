@@ -1,6 +1,6 @@
-/* pre_tokenizer.c - splitting normalised text into words.
+/* pre_tokenizer.c - splitting normalised text into words: the table of splitters, and those that sort code points into classes.
  *
- * All splitters here sort code points into classes: some are dropped, some stand alone, and of the others a word is a run of one class.
+ * Of the classes some are dropped, some stand alone, and of the others a word is a run of one class.
  * Sequences are flattened when the file is read; each piece of one splitter goes straight on to the next.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/pipeline.h"
@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { DROP, ALONE, RUN, OTHER_RUN };
-enum { SPLITTERS_MAX = 16, DEPTH_MAX = 8 };
+enum { SPLITTERS_MAX = 16, DEPTH_MAX = 8, GROWTH_MAX = 4096 };
 
 static uint8_t class_at(const attn_splitter *self, const attn_stretch *in, size_t i, size_t *n)
 {
@@ -75,49 +75,53 @@ static uint8_t word_class(const attn_splitter *self, uint32_t c)
 
 static uint8_t punctuation_class(const attn_splitter *self, uint32_t c)
 {
-    return attn_is_punctuation(c) ? self->matched : RUN;
+    (void)self;
+    return attn_is_punctuation(c);
 }
 
-static attn_status punctuation_open(attn_splitter *self, const attn_node *n)
+static uint8_t number_class(const attn_splitter *self, uint32_t c)
 {
-    static const struct {
-        const char *name;
-        uint8_t matched;
-    } behaviours[] = { { "Isolated", ALONE }, { "Removed", DROP }, { "Contiguous", OTHER_RUN } };
-    attn_text name = { .bytes = "Isolated", .length = 8 };
-    attn_node how = attn_node_member(n, "behavior");
-    attn_status st = how.value ? attn_node_string(n, "behavior", &name) : ATTN_OK;
-    if (st != ATTN_OK)
-        return st;
-    for (size_t i = 0; i < sizeof behaviours / sizeof *behaviours; i++)
-        if (attn_text_is(name, behaviours[i].name)) {
-            self->matched = behaviours[i].matched;
-            return ATTN_OK;
-        }
-    return attn_node_unknown(&how, "", name);
+    (void)self;
+    return attn_is_number(c);
+}
+
+static uint8_t delimiter_class(const attn_splitter *self, uint32_t c)
+{
+    return c == self->sign;
 }
 
 static const attn_splitter_kind kinds[] = {
     { .type = "BertPreTokenizer", .run = split_by_class, .classify = bert_class },
     { .type = "WhitespaceSplit", .run = split_by_class, .classify = white_class },
     { .type = "Whitespace", .run = split_by_class, .classify = word_class },
-    { .type = "Punctuation", .open = punctuation_open, .run = split_by_class, .classify = punctuation_class },
+    { .type = "Punctuation", .open = attn_punctuation_open, .run = attn_split_at_class, .classify = punctuation_class },
+    { .type = "Digits", .open = attn_digits_open, .run = attn_split_at_class, .classify = number_class },
+    { .type = "CharDelimiterSplit", .open = attn_delimiter_open, .run = attn_split_at_class, .classify = delimiter_class },
+    { .type = "Split", .open = attn_split_open, .run = attn_split_by_pattern },
 };
+
+static const attn_splitter_kind *find_kind(attn_text type)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (attn_text_is(type, kinds[i].type))
+            return &kinds[i];
+    return attn_text_is(type, attn_byte_level.type) ? &attn_byte_level : attn_text_is(type, attn_metaspace.type) ? &attn_metaspace : NULL;
+}
 
 static attn_status open_one(attn_splitters *list, const attn_node *n, attn_text type)
 {
-    size_t i = 0;
-    while (i < sizeof kinds / sizeof *kinds && !attn_text_is(type, kinds[i].type))
-        i++;
-    if (i == sizeof kinds / sizeof *kinds)
+    const attn_splitter_kind *kind = find_kind(type);
+    if (!kind)
         return attn_node_unknown(n, "type ", type);
     if (list->count == SPLITTERS_MAX)
         return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d pre-tokenizers", SPLITTERS_MAX);
     attn_splitter *self = &list->items[list->count++];
-    *self = (attn_splitter){ .kind = &kinds[i] };
-    attn_status st = kinds[i].open ? kinds[i].open(self, n) : ATTN_OK;
-    for (uint32_t c = 0; c < 128; c++)
-        self->ascii[c] = kinds[i].classify(self, c);
+    *self = (attn_splitter){ .kind = kind };
+    attn_status st = kind->open ? kind->open(self, n) : ATTN_OK;
+    for (uint32_t c = 0; c < 128 && kind->classify; c++)
+        self->ascii[c] = kind->classify(self, c);
+    if (st == ATTN_OK && attn_splitters_reach_all(list, (attn_reach){ 1, 1 }).bytes > GROWTH_MAX)
+        st = attn_node_fail(n, ATTN_E_UNSUPPORTED, "text could grow more than %d times", GROWTH_MAX);
     return st;
 }
 
@@ -146,6 +150,22 @@ attn_status attn_splitters_open(attn_splitters *list, const attn_node *n, attn_a
         return ATTN_OK;
     list->items = attn_arena_take(memory, SPLITTERS_MAX, sizeof *list->items);
     return list->items ? open_all(list, n, 0) : attn_fail_memory(n->err);
+}
+
+attn_reach attn_splitters_reach(const attn_splitters *list, attn_reach text)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].kind->grow)
+            text = list->items[i].kind->grow(&list->items[i], text, 1);
+    return text;
+}
+
+attn_reach attn_splitters_reach_all(const attn_splitters *list, attn_reach text)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].kind->grow)
+            text = list->items[i].kind->grow(&list->items[i], text, text.points);
+    return text;
 }
 
 attn_status attn_splitters_next(attn_encoder *e, const attn_stretch *piece, size_t index)

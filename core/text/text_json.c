@@ -1,6 +1,7 @@
 /* text_json.c - jansson's tree with paths. See text_json.h.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/text_json.h"
+#include "text/unicode.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -117,6 +118,16 @@ attn_status attn_node_number(const attn_node *object, const char *key, uint64_t 
 {
     attn_node n = attn_node_member(object, key);
     return attn_node_integer(&n, most, out);
+}
+
+attn_status attn_node_code_point(const attn_node *object, const char *key, uint32_t *out)
+{
+    attn_node n = attn_node_member(object, key);
+    attn_text text = { .length = 0 };
+    attn_status st = attn_node_string(object, key, &text);
+    if (st == ATTN_OK && (text.length == 0 || attn_utf8_get(text.bytes, out) != text.length))
+        st = attn_node_fail(&n, ATTN_E_FORMAT, "must be one character");
+    return st;
 }
 
 bool attn_text_is(attn_text text, const char *s)

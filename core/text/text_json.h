@@ -36,6 +36,8 @@ ATTN_MUST_CHECK attn_status attn_node_string(const attn_node *object, const char
 ATTN_MUST_CHECK attn_status attn_node_number(const attn_node *object, const char *key, uint64_t most, uint64_t *out);
 ATTN_MUST_CHECK attn_status attn_node_integer(const attn_node *, uint64_t most, uint64_t *out); /* the value itself */
 
+ATTN_MUST_CHECK attn_status attn_node_code_point(const attn_node *object, const char *key, uint32_t *out); /* a string of one */
+
 attn_text attn_node_text(const attn_node *); /* of a value known to be a string */
 bool attn_text_is(attn_text, const char *s);
 

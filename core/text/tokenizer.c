@@ -3,7 +3,7 @@
  * Memory of a call, for n bytes of text: 4 n for where each byte stems from, 5 g n for each of two normalised texts (g is how much the normalizers may
  * make it grow), and for each token 32 bytes while they are collected and 56 in the result.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "text/pipeline.h"
+#include "text/pattern.h"
 #include "text/unicode_forms.h"
 
 #include <string.h>
@@ -14,8 +14,8 @@ enum { BLOCK_FIRST = 64, BLOCK_MOST = 16384 }; /* tokens */
 
 static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t added)
 {
-    static const attn_model_kind *const kinds[] = { &attn_wordpiece };
-    static const char *const other_signs[][2] = { { "merges", "BPE" }, { "unk_id", "Unigram" } };
+    static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model };
+    static const char *const other_signs[][2] = { { "unk_id", "Unigram" } };
     attn_text type = { .length = 0 };
     attn_status st = attn_node_need(n, JSON_OBJECT);
     if (st != ATTN_OK)
@@ -68,6 +68,15 @@ static attn_status open_parts(attn_tokenizer *t, const attn_node *root)
     return st == ATTN_OK ? attn_decoder_open(t, &decoder) : st;
 }
 
+/* All else lies in the arena. */
+static void close_patterns(attn_tokenizer *t)
+{
+    for (size_t i = 0; i < t->splitters.count; i++)
+        attn_pattern_close(t->splitters.items[i].pattern);
+    for (size_t i = 0; i < t->normalizers.count; i++)
+        attn_pattern_close(t->normalizers.items[i].pattern);
+}
+
 attn_status attn_tokenizer_open(attn_tokenizer **out, const char *json, size_t length, const char *name, attn_error *err)
 {
     attn_node root = { .value = NULL };
@@ -85,6 +94,8 @@ attn_status attn_tokenizer_open(attn_tokenizer **out, const char *json, size_t l
         *out = t;
         memory = NULL; /* handed over */
     }
+    if (st != ATTN_OK && t)
+        close_patterns(t);
     attn_arena_free(memory);
     json_decref(root.value);
     return st;
@@ -92,8 +103,10 @@ attn_status attn_tokenizer_open(attn_tokenizer **out, const char *json, size_t l
 
 void attn_tokenizer_close(attn_tokenizer *t)
 {
-    if (t)
-        attn_arena_free(t->memory);
+    if (!t)
+        return;
+    close_patterns(t);
+    attn_arena_free(t->memory);
 }
 
 /* ---- asking ---- */
@@ -172,6 +185,42 @@ static bool open_buffer(attn_buffer *b, attn_arena *arena, size_t bytes)
     return b->bytes && b->at;
 }
 
+/* A buffer for each splitter that writes, as large as what it may write at once. */
+static bool open_splits(attn_encoder *e)
+{
+    const attn_splitters *list = &e->tokenizer->splitters;
+    attn_reach piece = e->reach;
+    bool ok = (e->splits = attn_arena_take(e->arena, list->count, sizeof *e->splits)) != NULL;
+    for (size_t i = 0; ok && i < list->count; i++)
+        if (list->items[i].kind->grow) {
+            piece = list->items[i].kind->grow(&list->items[i], piece, 1);
+            ok = open_buffer(&e->splits[i], e->arena, (size_t)piece.bytes);
+            e->splits[i].length = 0;
+        }
+    return ok;
+}
+
+static uint64_t split_bytes(const attn_splitters *list, attn_reach piece)
+{
+    uint64_t sum = list->count * sizeof(attn_buffer);
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].kind->grow) {
+            piece = list->items[i].kind->grow(&list->items[i], piece, 1);
+            sum = attn_plus(sum, attn_times(piece.bytes, 5));
+        }
+    return sum;
+}
+
+static bool has_patterns(const attn_tokenizer *t)
+{
+    bool any = false;
+    for (size_t i = 0; i < t->splitters.count; i++)
+        any = any || t->splitters.items[i].pattern;
+    for (size_t i = 0; i < t->normalizers.count; i++)
+        any = any || t->normalizers.items[i].pattern;
+    return any;
+}
+
 static size_t hash_count(const attn_tokenizer *t)
 {
     return t->settings.longest_first > t->settings.longest_next ? t->settings.longest_first : t->settings.longest_next;
@@ -179,7 +228,8 @@ static size_t hash_count(const attn_tokenizer *t)
 
 attn_status attn_encoder_open(attn_encoder *e, const attn_tokenizer *t, size_t bytes, attn_arena *arena, attn_cancel *cancel, attn_error *err)
 {
-    *e = (attn_encoder){ .tokenizer = t, .arena = arena, .cancel = cancel, .err = err };
+    *e = (attn_encoder){ .tokenizer = t, .arena = arena, .cancel = cancel, .err = err, .field = "text" };
+    e->reach = (attn_reach){ .bytes = bytes * t->normalizers.growth, .points = bytes * t->normalizers.spread };
     size_t bound = bytes * t->normalizers.growth; /* at most 4 GiB * GROWTH_MAX */
     bool ok = true;
     e->kept_room = bytes + bound;
@@ -187,7 +237,7 @@ attn_status attn_encoder_open(attn_encoder *e, const attn_tokenizer *t, size_t b
         ok = open_buffer(&e->work[i], arena, bound) && open_buffer(&e->scratch[i], arena, scratch_bytes(bytes));
     e->marks = ok ? attn_mark_buffer_new(arena, bytes) : NULL;
     e->prefix_hashes = ok ? attn_arena_take(arena, hash_count(t), sizeof *e->prefix_hashes) : NULL;
-    return e->marks && e->prefix_hashes ? ATTN_OK : attn_fail_memory(err);
+    return e->marks && e->prefix_hashes && open_splits(e) ? ATTN_OK : attn_fail_memory(err);
 }
 
 /* ---- encoding ---- */
@@ -259,6 +309,7 @@ static attn_status encode_text(attn_encoder *e, const attn_text *text, uint32_t 
     attn_stretch s = { .bytes = text->length ? text->bytes : "", .at = at, .length = text->length };
     e->kept = NULL;
     e->kept_length = 0;
+    e->field = field;
     if (!attn_utf8_index(s.bytes, text->length, at))
         return attn_fail(e->err, ATTN_E_INPUT, field, "not UTF-8");
     attn_status st = attn_encoder_look(e);
@@ -299,12 +350,17 @@ uint64_t attn_tokenizer_bytes(const attn_tokenizer *t, size_t text_bytes)
     enum { PER_BLOCK = 256 }; /* alignment and red zone of one take, a header */
     if (text_bytes >= UINT32_MAX)
         return UINT64_MAX;
-    uint64_t n = text_bytes, normalised = n * t->normalizers.growth, tokens = n * t->normalizers.spread;
+    uint64_t n = text_bytes, normalised = n * t->normalizers.growth;
+    attn_reach text = { .bytes = normalised, .points = n * t->normalizers.spread };
+    attn_reach all = attn_splitters_reach_all(&t->splitters, text), word = attn_splitters_reach(&t->splitters, text);
+    uint64_t tokens = t->settings.byte_fallback ? all.bytes : all.points;
     uint64_t spare = tokens + 2 * BLOCK_FIRST < 2 * BLOCK_MOST ? tokens + 2 * BLOCK_FIRST : 2 * BLOCK_MOST; /* in the last block of each list */
     uint64_t blocks = 32 + (tokens + spare) / BLOCK_MOST;
     uint64_t buffers = 4 * n + 5 * (2 * normalised + 2 * scratch_bytes(text_bytes)) + 2 * (n + normalised);
-    uint64_t scratch = attn_mark_buffer_bytes(text_bytes) + hash_count(t) * sizeof(uint64_t);
-    uint64_t found = (tokens + spare) * sizeof(attn_found);
-    uint64_t result = (tokens * t->post_processor.repeats + 2 * ATTN_TEMPLATE_MAX) * sizeof(attn_token);
-    return buffers + scratch + found + result + blocks * PER_BLOCK;
+    uint64_t scratch =
+        attn_mark_buffer_bytes(text_bytes) + hash_count(t) * sizeof(uint64_t) + split_bytes(&t->splitters, text) + (has_patterns(t) ? attn_matcher_bytes() : 0);
+    uint64_t model = t->settings.bpe ? attn_bpe_bytes(word) : 0;
+    uint64_t found = attn_times(tokens + spare, sizeof(attn_found));
+    uint64_t result = attn_times(attn_times(tokens, t->post_processor.repeats) + 2 * ATTN_TEMPLATE_MAX, sizeof(attn_token));
+    return attn_plus(attn_plus(buffers + scratch + blocks * PER_BLOCK, model), attn_plus(found, result));
 }

@@ -74,6 +74,22 @@ bool attn_is_ideograph(uint32_t c)
     return false;
 }
 
+bool attn_is_letter(uint32_t c)
+{
+    if (c < 0x80)
+        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    utf8proc_category_t k = category(c);
+    return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
+}
+
+bool attn_is_number(uint32_t c)
+{
+    if (c < 0x80)
+        return c >= '0' && c <= '9';
+    utf8proc_category_t k = category(c);
+    return k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO;
+}
+
 bool attn_is_word(uint32_t c)
 {
     if (c < 0x80)

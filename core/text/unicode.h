@@ -29,6 +29,8 @@ bool attn_is_discarded(uint32_t c);   /* what BERT's cleaning removes: NUL, U+FF
 bool attn_is_nonspacing(uint32_t c);  /* category Mn */
 bool attn_is_mark(uint32_t c);        /* categories M* */
 bool attn_is_ideograph(uint32_t c);   /* BERT's "Chinese characters" */
+bool attn_is_letter(uint32_t c);      /* categories L* */
+bool attn_is_number(uint32_t c);      /* categories N* */
 bool attn_is_word(uint32_t c);        /* \w of regular expressions: UTS 18, annex C */
 uint8_t attn_combining_class(uint32_t c);
 

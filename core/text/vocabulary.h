@@ -14,6 +14,7 @@ typedef struct attn_piece {
     attn_text text; /* bytes NULL: no piece has this id */
     attn_text display;
     bool special;
+    bool whole; /* BPE: this word is this one piece */
 } attn_piece;
 
 typedef struct attn_slot_hash {
@@ -42,8 +43,8 @@ ATTN_MUST_CHECK attn_status attn_vocabulary_open(attn_vocabulary *, const attn_n
 /* Gives an id its piece. False when the id has another already. */
 bool attn_vocabulary_add(attn_vocabulary *, int32_t id, attn_text text);
 
-/* The id of the model's piece that is `skip` bytes (already in the hash) and then these; -1: there is none. */
-static inline int32_t attn_vocabulary_find(const attn_vocabulary *v, uint64_t hash, size_t skip, const char *bytes, size_t n)
+/* The id of the model's piece that is `skip` bytes, then these, then `tail` bytes (all in the hash); -1: there is none. */
+static inline int32_t attn_vocabulary_find_within(const attn_vocabulary *v, uint64_t hash, size_t skip, const char *bytes, size_t n, size_t tail)
 {
     uint64_t mixed = hash ^ hash >> 29;
     uint32_t tag = (uint32_t)(mixed >> 32);
@@ -54,9 +55,13 @@ static inline int32_t attn_vocabulary_find(const attn_vocabulary *v, uint64_t ha
         if (slot->tag != tag)
             continue;
         attn_text text = v->pieces[slot->id].text;
-        if (text.length == skip + n && __builtin_memcmp(text.bytes + skip, bytes, n) == 0)
+        if (text.length == skip + n + tail && __builtin_memcmp(text.bytes + skip, bytes, n) == 0)
             return slot->id;
     }
+}
+static inline int32_t attn_vocabulary_find(const attn_vocabulary *v, uint64_t hash, size_t skip, const char *bytes, size_t n)
+{
+    return attn_vocabulary_find_within(v, hash, skip, bytes, n, 0);
 }
 int32_t attn_vocabulary_id(const attn_vocabulary *, attn_text piece);
 

@@ -15,7 +15,8 @@ static void use(const attn_tokenizer *t)
         attn_encode_options options = { .add_special_tokens = i & 1, .max_length = i & 1 ? 0 : 7 };
         attn_arena *arena = attn_arena_new();
         attn_encoding e;
-        if (attn_tokenizer_encode(t, &text, i & 2 ? &text : NULL, &options, arena, NULL, &e, NULL) != ATTN_OK)
+        attn_status st = attn_tokenizer_encode(t, &text, i & 2 ? &text : NULL, &options, arena, NULL, &e, NULL);
+        if (st != ATTN_OK && st != ATTN_E_INPUT) /* a character without a piece, a pattern without end */
             abort();
         if (attn_arena_peak(arena) > attn_tokenizer_bytes(t, i & 2 ? 2 * text.length : text.length))
             abort();

@@ -2,6 +2,8 @@
  *
  * Sequences are flattened when the file is read: a text then runs through a list of steps, from one of two work buffers into the other.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "text/byte_level.h"
+#include "text/pattern.h"
 #include "text/unicode_forms.h"
 
 #include <string.h>
@@ -44,6 +46,45 @@ static attn_status strip_accents_run(const attn_normalizer *self, attn_encoder *
 {
     (void)self;
     return attn_form_drop(attn_is_mark, e, in, out);
+}
+
+/* ---- Nmt, ByteLevel ---- */
+
+static bool nmt_drops(uint32_t c)
+{
+    return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+}
+
+static bool nmt_sees_space(uint32_t c)
+{
+    return c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+           c == 0xFEFF || c == 0xFFFD;
+}
+
+/* sentencepiece's cleaning, as the library has it: some control characters go, what counts as space becomes one. */
+static attn_status nmt_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    attn_status st = ATTN_OK;
+    for (size_t i = 0, n; i < in->length && st == ATTN_OK; i += n) {
+        uint32_t c;
+        n = attn_utf8_get(in->bytes + i, &c);
+        if (!nmt_drops(c))
+            attn_buffer_put(out, nmt_sees_space(c) ? ' ' : c, in->at[i]);
+        st = attn_encoder_handled(e, n);
+    }
+    return st;
+}
+
+static attn_status byte_level_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
+{
+    (void)self;
+    attn_status st = ATTN_OK;
+    for (size_t i = 0; i < in->length && st == ATTN_OK; i++) {
+        attn_buffer_put(out, attn_byte_letter((uint8_t)in->bytes[i]), in->at[i]);
+        st = attn_encoder_handled(e, 1);
+    }
+    return st;
 }
 
 /* ---- Strip, Replace, Prepend ---- */
@@ -97,16 +138,29 @@ static attn_status keep_text(attn_text *out, attn_text text, const attn_node *n,
     return out->bytes ? ATTN_OK : attn_fail_memory(n->err);
 }
 
+/* How much each match may grow: by what a match has at least. */
+static attn_status regex_open(attn_normalizer *self, const attn_node *how)
+{
+    attn_text text = { .length = 0 };
+    attn_status st = attn_node_string(how, "Regex", &text);
+    if (st == ATTN_OK && memmem(text.bytes, text.length, "\\K", 2))
+        st = attn_node_fail(how, ATTN_E_UNSUPPORTED, "\\K is not known");
+    if (st == ATTN_OK)
+        st = attn_pattern_open(&self->pattern, how);
+    if (st == ATTN_OK && attn_pattern_least(self->pattern) == 0)
+        st = attn_node_fail(how, ATTN_E_UNSUPPORTED, "a pattern that may match nothing");
+    return st;
+}
+
 static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
 {
     attn_text pattern = { .length = 0 }, content = { .length = 0 };
     attn_node how = attn_node_member(n, "pattern");
     attn_status st = attn_node_need(&how, JSON_OBJECT);
-    if (st == ATTN_OK && !attn_node_member(&how, "String").value)
-        return attn_node_fail(&how, ATTN_E_UNSUPPORTED, "only {\"String\": ..} is known");
+    bool regex = st == ATTN_OK && attn_node_member(&how, "Regex").value;
     if (st == ATTN_OK)
-        st = attn_node_string(&how, "String", &pattern);
-    if (st == ATTN_OK && pattern.length == 0)
+        st = regex ? regex_open(self, &how) : attn_node_string(&how, "String", &pattern);
+    if (st == ATTN_OK && !regex && pattern.length == 0)
         return attn_node_fail(&how, ATTN_E_FORMAT, "the pattern is empty");
     if (st == ATTN_OK)
         st = attn_node_string(n, "content", &content);
@@ -115,23 +169,41 @@ static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_
     if (st == ATTN_OK)
         st = keep_text(&self->second, content, n, memory);
     if (st == ATTN_OK)
-        self->growth = self->spread = content.length > pattern.length ? (content.length - 1) / pattern.length + 1 : 1;
+        self->growth = self->spread = attn_most(1, attn_ceil_div(content.length, regex ? attn_pattern_least(self->pattern) : pattern.length));
+    return st;
+}
+
+/* The next place of what is looked for; the end of the text when there is none. */
+static attn_status find_next(const attn_normalizer *self, attn_encoder *e, attn_pattern_scan *scan, size_t *start, size_t *end)
+{
+    bool found = false;
+    attn_status st = ATTN_OK;
+    if (self->pattern) {
+        st = attn_pattern_next(scan, e, &found, start, end);
+    } else {
+        const char *hit = memmem(scan->text + scan->position, scan->length - scan->position, self->first.bytes, self->first.length);
+        found = hit != NULL;
+        *start = found ? (size_t)(hit - scan->text) : 0;
+        *end = scan->position = *start + self->first.length;
+    }
+    if (!found)
+        *start = *end = scan->length;
     return st;
 }
 
 static attn_status replace_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
 {
+    attn_pattern_scan scan = { .pattern = self->pattern, .text = in->bytes, .length = in->length };
     attn_status st = ATTN_OK;
-    size_t done = 0;
-    while (st == ATTN_OK && done < in->length) {
-        const char *hit = memmem(in->bytes + done, in->length - done, self->first.bytes, self->first.length);
-        size_t start = hit ? (size_t)(hit - in->bytes) : in->length, end = hit ? start + self->first.length : start;
+    for (size_t done = 0, start, end; st == ATTN_OK && done < in->length; done = end) {
+        st = find_next(self, e, &scan, &start, &end);
+        if (st != ATTN_OK)
+            break;
         attn_stretch before = attn_stretch_part(in, done, start);
         attn_buffer_append(out, &before);
-        if (hit)
+        if (end > start)
             append_text(out, self->second, in->at[end - 1]);
         st = attn_encoder_handled(e, end - done);
-        done = end;
     }
     return st;
 }
@@ -160,6 +232,8 @@ static const attn_normalizer_kind kinds[] = {
     { .type = "NFC", .run = nfc_run, .growth = 3, .spread = 2 },
     { .type = "NFKD", .run = nfkd_run, .growth = 11, .spread = 6 },
     { .type = "NFKC", .run = nfkc_run, .growth = 11, .spread = 6 },
+    { .type = "Nmt", .run = nmt_run, .growth = 1, .spread = 1 },
+    { .type = "ByteLevel", .run = byte_level_run, .growth = 2, .spread = 1 },
     { .type = "Lowercase", .run = lowercase_run, .growth = 2, .spread = 1 },
     { .type = "StripAccents", .run = strip_accents_run, .growth = 1, .spread = 1 },
     { .type = "Strip", .open = strip_open, .run = strip_run, .growth = 1, .spread = 1 },
@@ -169,8 +243,10 @@ static const attn_normalizer_kind kinds[] = {
 
 static const attn_normalizer_kind *find_kind(attn_text type)
 {
-    if (attn_text_is(type, attn_bert_normalizer.type))
-        return &attn_bert_normalizer;
+    static const attn_normalizer_kind *const large[] = { &attn_bert_normalizer, &attn_charsmap_normalizer };
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        if (attn_text_is(type, large[i]->type))
+            return large[i];
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (attn_text_is(type, kinds[i].type))
             return &kinds[i];

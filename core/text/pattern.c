@@ -380,3 +380,9 @@ attn_status attn_pattern_next(attn_pattern_scan *s, attn_encoder *e, bool *found
     }
     return st;
 }
+
+size_t attn_pattern_least(const attn_pattern *p)
+{
+    uint32_t points = 0;
+    return pcre2_pattern_info(p->code, PCRE2_INFO_MINLENGTH, &points) == 0 ? points : 0;
+}

@@ -11,6 +11,8 @@
 /* Reads {"Regex": ".."} or {"String": ".."}. */
 ATTN_MUST_CHECK attn_status attn_pattern_open(attn_pattern **out, const attn_node *);
 void attn_pattern_close(attn_pattern *); /* NULL is fine */
+/* A match has at least so many bytes; 0 when it may be empty, or nobody knows. */
+size_t attn_pattern_least(const attn_pattern *);
 
 /* A walk over the matches in `text`, left to right; an empty match never follows another match at once. Start with { pattern, text, length }. */
 typedef struct attn_pattern_scan {

@@ -81,6 +81,7 @@ typedef struct attn_pattern attn_pattern; /* pattern.h */
 typedef struct attn_matcher attn_matcher; /* pattern.c */
 typedef struct attn_bpe attn_bpe;         /* bpe.h */
 typedef struct attn_bpe_work attn_bpe_work;
+typedef struct attn_unigram attn_unigram;         /* unigram.c */
 
 /* How much a text may become. */
 typedef struct attn_reach {
@@ -102,6 +103,7 @@ typedef struct attn_encoder {
     attn_buffer *splits;     /* what each splitter that writes writes to */
     attn_matcher *matcher;   /* NULL until a pattern is looked for */
     attn_bpe_work *bpe;      /* NULL until a word is long */
+    void *unigram;           /* Unigram's, NULL until there is a word */
     const char *field;       /* the text's name, for errors */
     attn_reach reach;        /* of one text that has been normalised: what splitters and models are given at most */
     char *kept;              /* text that tokens point to: room for the text itself and all normalised text, taken when first needed */
@@ -131,6 +133,8 @@ static inline attn_status attn_encoder_emit(attn_encoder *e, int32_t id, uint32_
     list->count++;
     return ATTN_OK;
 }
+/* A copy of bytes that lives as long as the tokens. NULL: no memory. */
+const char *attn_encoder_keep(attn_encoder *, const char *bytes, size_t n);
 /* To take back tokens of a word that turns out to be unknown. */
 attn_found_mark attn_encoder_mark(const attn_encoder *);
 void attn_encoder_take_back(attn_encoder *, attn_found_mark);
@@ -140,6 +144,7 @@ void attn_encoder_take_back(attn_encoder *, attn_found_mark);
 enum { ATTN_RUN_BYTES = 8192, ATTN_SCRATCH_FACTOR = 8 };
 
 typedef struct attn_normalizer attn_normalizer;
+typedef struct attn_charsmap attn_charsmap; /* charsmap.c */
 typedef struct attn_normalizer_kind {
     const char *type;
     /* Reads its settings; strings go into `memory`. NULL: it has none. */
@@ -156,6 +161,7 @@ struct attn_normalizer {
     attn_text first, second;
     const unsigned char *table;
     attn_pattern *pattern; /* closed with the tokenizer */
+    const attn_charsmap *charsmap;
 };
 typedef struct attn_normalizers {
     attn_normalizer *items; /* Sequences are flattened */
@@ -167,7 +173,7 @@ ATTN_MUST_CHECK attn_status attn_normalizers_open(attn_normalizers *, const attn
 /* *s is replaced by its normalised form, which lives in e->work until the next call. */
 ATTN_MUST_CHECK attn_status attn_normalizers_run(const attn_normalizers *, attn_encoder *, attn_stretch *s);
 
-extern const attn_normalizer_kind attn_bert_normalizer;
+extern const attn_normalizer_kind attn_bert_normalizer, attn_charsmap_normalizer;
 
 /* ---- splitters (pre_tokenizer) ------------------------------------------------------------------------------------------------- */
 
@@ -229,16 +235,20 @@ typedef struct attn_model_settings {
     size_t longest_first, longest_next; /* bytes of the longest piece that may start a word, and continue one, without the prefix */
     bool byte_fallback;                 /* a code point may become as many tokens as it has bytes */
     attn_bpe *bpe;
+    const attn_unigram *unigram;
 } attn_model_settings;
 typedef struct attn_model_kind {
     const char *type;
     const char *sign; /* a member that tells an old file without model.type apart */
+    bool list;        /* the vocabulary is a list of pieces and scores */
     attn_status (*open)(attn_tokenizer *, const attn_node *);
     attn_status (*run)(attn_encoder *, const attn_stretch *word);
 } attn_model_kind;
-extern const attn_model_kind attn_wordpiece, attn_bpe_model;
+extern const attn_model_kind attn_wordpiece, attn_bpe_model, attn_unigram_model;
 /* Bytes of arena that BPE takes for words of this reach. */
 uint64_t attn_bpe_bytes(attn_reach word);
+/* The same for Unigram. */
+uint64_t attn_unigram_bytes(const attn_unigram *, attn_reach word);
 
 /* ---- added tokens -------------------------------------------------------------------------------------------------------------- */
 
@@ -301,7 +311,7 @@ typedef struct attn_template {
 typedef struct attn_post_processor {
     attn_template single, pair;
     size_t repeats;                      /* how often a text is in a template at most */
-    bool trim_offsets, add_prefix_space; /* RobertaProcessing's */
+    bool trim_offsets, add_prefix_space; /* RobertaProcessing's and ByteLevel's */
 } attn_post_processor;
 
 ATTN_MUST_CHECK attn_status attn_post_processor_open(attn_tokenizer *, const attn_node *);

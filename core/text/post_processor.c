@@ -1,6 +1,7 @@
 /* post_processor.c - cutting to a length, and setting tokens into a template with special ones.
  *
- * Every post-processor becomes two templates, for one text and for a pair: slots that are either a special token or all tokens of a text.
+ * All post-processors of a file together become two templates, for one text and for a pair: slots that are either a special token or all tokens of a
+ * text; and whether offsets are trimmed. More than one of a sequence with a template, or that trims, is refused.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/pipeline.h"
 
@@ -152,11 +153,25 @@ static attn_status bert_open(attn_tokenizer *t, const attn_node *n)
     return st == ATTN_OK ? fill(t, &t->post_processor.pair, n, "c0A0s0B1s1") : st;
 }
 
+static attn_status read_trimming(attn_tokenizer *t, const attn_node *n)
+{
+    attn_post_processor *p = &t->post_processor;
+    bool trim = false, space = false;
+    attn_status st = attn_node_bool(n, "trim_offsets", &trim);
+    if (st == ATTN_OK)
+        st = attn_node_bool(n, "add_prefix_space", &space);
+    if (st == ATTN_OK && trim && p->trim_offsets)
+        st = attn_node_fail(n, ATTN_E_UNSUPPORTED, "offsets are trimmed already");
+    if (st == ATTN_OK && trim) {
+        p->trim_offsets = true;
+        p->add_prefix_space = space;
+    }
+    return st;
+}
+
 static attn_status roberta_open(attn_tokenizer *t, const attn_node *n)
 {
-    attn_status st = attn_node_bool(n, "trim_offsets", &t->post_processor.trim_offsets);
-    if (st == ATTN_OK)
-        st = attn_node_bool(n, "add_prefix_space", &t->post_processor.add_prefix_space);
+    attn_status st = read_trimming(t, n);
     if (st == ATTN_OK)
         st = fill(t, &t->post_processor.single, n, "c0A0s0");
     return st == ATTN_OK ? fill(t, &t->post_processor.pair, n, "c0A0s0s0B0s0") : st;
@@ -165,31 +180,57 @@ static attn_status roberta_open(attn_tokenizer *t, const attn_node *n)
 static const struct {
     const char *type;
     attn_status (*open)(attn_tokenizer *, const attn_node *);
-} kinds[] = { { "TemplateProcessing", template_open }, { "BertProcessing", bert_open }, { "RobertaProcessing", roberta_open } };
+    bool is_template;
+} kinds[] = { { "TemplateProcessing", template_open, true },
+              { "BertProcessing", bert_open, true },
+              { "RobertaProcessing", roberta_open, true },
+              { "ByteLevel", read_trimming, false } };
 
-static attn_status open_kind(attn_tokenizer *t, const attn_node *n)
+enum { DEPTH_MAX = 8 };
+
+static attn_status open_one(attn_tokenizer *t, const attn_node *n, attn_text type, bool *placed)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (attn_text_is(type, kinds[i].type)) {
+            if (kinds[i].is_template && *placed)
+                return attn_node_fail(n, ATTN_E_UNSUPPORTED, "there is a template already");
+            *placed |= kinds[i].is_template;
+            return kinds[i].open(t, n);
+        }
+    return attn_node_unknown(n, "type ", type);
+}
+
+static attn_status open_all(attn_tokenizer *t, const attn_node *n, bool *placed, int depth)
 {
     attn_text type = { .length = 0 };
     attn_status st = attn_node_need(n, JSON_OBJECT);
     if (st == ATTN_OK)
         st = attn_node_string(n, "type", &type);
-    if (st != ATTN_OK)
-        return st;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (attn_text_is(type, kinds[i].type))
-            return kinds[i].open(t, n);
-    return attn_node_unknown(n, "type ", type);
+    if (st != ATTN_OK || !attn_text_is(type, "Sequence"))
+        return st == ATTN_OK ? open_one(t, n, type, placed) : st;
+    if (depth == DEPTH_MAX)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "sequences more than %d deep", DEPTH_MAX);
+    attn_node list = attn_node_member(n, "processors");
+    st = attn_node_need(&list, JSON_ARRAY);
+    for (size_t i = 0; st == ATTN_OK && i < json_array_size(list.value); i++) {
+        attn_node item = attn_node_item(&list, i);
+        st = open_all(t, &item, placed, depth + 1);
+    }
+    return st;
 }
 
 attn_status attn_post_processor_open(attn_tokenizer *t, const attn_node *n)
 {
+    bool placed = false;
     attn_slot *slots = attn_arena_take(t->memory, 2 * ATTN_TEMPLATE_MAX, sizeof *slots);
     if (!slots)
         return attn_fail_memory(n->err);
     t->post_processor.single.slots = slots;
     t->post_processor.pair.slots = slots + ATTN_TEMPLATE_MAX;
-    attn_status st = n->value ? open_kind(t, n) : fill(t, &t->post_processor.single, n, "A0");
-    if (st == ATTN_OK && !n->value)
+    attn_status st = n->value ? open_all(t, n, &placed, 0) : ATTN_OK;
+    if (st == ATTN_OK && !placed)
+        st = fill(t, &t->post_processor.single, n, "A0");
+    if (st == ATTN_OK && !placed)
         st = fill(t, &t->post_processor.pair, n, "A0B1");
     t->post_processor.repeats = most_repeats(&t->post_processor);
     return st;
@@ -215,7 +256,7 @@ static void cut(size_t keep[2], size_t most, bool pair)
     }
 }
 
-/* Spaces at the ends of a piece do not count: RobertaProcessing with trim_offsets. A byte-level piece writes a space as U+0120. */
+/* Spaces at the ends of a piece do not count: trim_offsets of RobertaProcessing and ByteLevel. A byte-level piece writes a space as U+0120. */
 static void trim(attn_token *token, bool first, bool add_prefix_space)
 {
     const char *s = token->text.bytes, *end = s + token->text.length;

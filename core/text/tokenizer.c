@@ -14,7 +14,7 @@ enum { BLOCK_FIRST = 64, BLOCK_MOST = 16384 }; /* tokens */
 
 static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t added)
 {
-    static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model };
+    static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model, &attn_unigram_model };
     static const char *const other_signs[][2] = { { "unk_id", "Unigram" } };
     attn_text type = { .length = 0 };
     attn_status st = attn_node_need(n, JSON_OBJECT);
@@ -35,7 +35,7 @@ static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t adde
     if (!t->model)
         return attn_node_fail(n, ATTN_E_FORMAT, "no type, and none can be told from what is there");
     attn_node vocabulary = attn_node_member(n, "vocab");
-    st = attn_vocabulary_open(&t->vocabulary, &vocabulary, added, t->memory);
+    st = (t->model->list ? attn_vocabulary_open_pairs : attn_vocabulary_open)(&t->vocabulary, &vocabulary, added, t->memory);
     return st == ATTN_OK ? t->model->open(t, n) : st;
 }
 
@@ -226,13 +226,19 @@ static size_t hash_count(const attn_tokenizer *t)
     return t->settings.longest_first > t->settings.longest_next ? t->settings.longest_first : t->settings.longest_next;
 }
 
+/* What unknown tokens of a text keep of it. */
+static size_t unknown_bytes(const attn_tokenizer *t, attn_reach text)
+{
+    return t->settings.unigram ? (size_t)attn_splitters_reach_all(&t->splitters, text).bytes : 0;
+}
+
 attn_status attn_encoder_open(attn_encoder *e, const attn_tokenizer *t, size_t bytes, attn_arena *arena, attn_cancel *cancel, attn_error *err)
 {
     *e = (attn_encoder){ .tokenizer = t, .arena = arena, .cancel = cancel, .err = err, .field = "text" };
     e->reach = (attn_reach){ .bytes = bytes * t->normalizers.growth, .points = bytes * t->normalizers.spread };
     size_t bound = bytes * t->normalizers.growth; /* at most 4 GiB * GROWTH_MAX */
     bool ok = true;
-    e->kept_room = bytes + bound;
+    e->kept_room = bytes + bound + unknown_bytes(t, e->reach);
     for (size_t i = 0; ok && i < 2; i++)
         ok = open_buffer(&e->work[i], arena, bound) && open_buffer(&e->scratch[i], arena, scratch_bytes(bytes));
     e->marks = ok ? attn_mark_buffer_new(arena, bytes) : NULL;
@@ -242,16 +248,15 @@ attn_status attn_encoder_open(attn_encoder *e, const attn_tokenizer *t, size_t b
 
 /* ---- encoding ---- */
 
-/* A copy of a stretch's bytes that lives as long as the tokens. NULL: no memory. */
-static const char *keep(attn_encoder *e, const attn_stretch *s)
+const char *attn_encoder_keep(attn_encoder *e, const char *bytes, size_t n)
 {
     if (!e->kept)
         e->kept = attn_arena_take(e->arena, e->kept_room, 1);
     if (!e->kept)
         return NULL;
     char *copy = e->kept + e->kept_length;
-    memcpy(copy, s->bytes, s->length);
-    e->kept_length += s->length;
+    memcpy(copy, bytes, n);
+    e->kept_length += n;
     return copy;
 }
 
@@ -264,7 +269,7 @@ static attn_status emit_added(attn_encoder *e, const attn_stretch *s, const attn
         text = (attn_text){ .length = 0 };
     } else {
         if (!*copy)
-            *copy = keep(e, s);
+            *copy = attn_encoder_keep(e, s->bytes, s->length);
         if (!*copy)
             return attn_fail_memory(e->err);
         text.bytes = *copy + m->start;
@@ -356,10 +361,10 @@ uint64_t attn_tokenizer_bytes(const attn_tokenizer *t, size_t text_bytes)
     uint64_t tokens = t->settings.byte_fallback ? all.bytes : all.points;
     uint64_t spare = tokens + 2 * BLOCK_FIRST < 2 * BLOCK_MOST ? tokens + 2 * BLOCK_FIRST : 2 * BLOCK_MOST; /* in the last block of each list */
     uint64_t blocks = 32 + (tokens + spare) / BLOCK_MOST;
-    uint64_t buffers = 4 * n + 5 * (2 * normalised + 2 * scratch_bytes(text_bytes)) + 2 * (n + normalised);
+    uint64_t buffers = 4 * n + 5 * (2 * normalised + 2 * scratch_bytes(text_bytes)) + 2 * (n + normalised + unknown_bytes(t, text));
     uint64_t scratch =
         attn_mark_buffer_bytes(text_bytes) + hash_count(t) * sizeof(uint64_t) + split_bytes(&t->splitters, text) + (has_patterns(t) ? attn_matcher_bytes() : 0);
-    uint64_t model = t->settings.bpe ? attn_bpe_bytes(word) : 0;
+    uint64_t model = t->settings.bpe ? attn_bpe_bytes(word) : t->settings.unigram ? attn_unigram_bytes(t->settings.unigram, word) : 0;
     uint64_t found = attn_times(tokens + spare, sizeof(attn_found));
     uint64_t result = attn_times(attn_times(tokens, t->post_processor.repeats) + 2 * ATTN_TEMPLATE_MAX, sizeof(attn_token));
     return attn_plus(attn_plus(buffers + scratch + blocks * PER_BLOCK, model), attn_plus(found, result));

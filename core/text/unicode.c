@@ -127,7 +127,7 @@ size_t attn_decompose(uint32_t c, bool compatibility, uint32_t out[ATTN_DECOMPOS
     int boundary = 0;
     utf8proc_option_t options = compatibility ? UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT : UTF8PROC_DECOMPOSE;
     utf8proc_ssize_t n = 0;
-    if (c >= 0xA0 && !differs(c, ATTN_GAP_DECOMPOSED))
+    if (c >= 0xA0 && !differs(c, compatibility ? ATTN_GAP_DECOMPOSED | ATTN_GAP_COMPATIBLE : ATTN_GAP_DECOMPOSED))
         n = utf8proc_decompose_char((utf8proc_int32_t)c, parts, ATTN_DECOMPOSED_MAX, options, &boundary);
     if (n <= 0 || n > ATTN_DECOMPOSED_MAX) {
         out[0] = c;
@@ -187,4 +187,32 @@ bool attn_utf8_index(const char *bytes, size_t length, uint32_t *at)
         i += n;
     }
     return true;
+}
+
+bool attn_utf8_next(const char *s, size_t left, size_t *n)
+{
+    static const char *const endings = "\x80\x80\x80"; /* with these, a sound beginning would be a code point */
+    char whole[4];
+    *n = sequence_length((const unsigned char *)s, left);
+    if (*n > 0)
+        return true;
+    for (size_t have = 3; have > 1; have--)
+        for (size_t want = have + 1; want <= 4 && have <= left; want++) {
+            memcpy(whole, s, have);
+            memcpy(whole + have, endings, want - have);
+            if (sequence_length((const unsigned char *)whole, want) == want) {
+                *n = have;
+                return false;
+            }
+        }
+    *n = 1;
+    return false;
+}
+
+bool attn_is_utf8(const char *bytes, size_t length)
+{
+    size_t i = 0, n = 1;
+    for (; i < length && n > 0; i += n)
+        n = sequence_length((const unsigned char *)bytes + i, length - i);
+    return n > 0;
 }

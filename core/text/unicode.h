@@ -15,6 +15,7 @@ enum {
     ATTN_GAP_ORDERED = 8,     /* has a combining class other than 0 */
     ATTN_GAP_MARK = 16,       /* is a mark of any kind */
     ATTN_GAP_DECOMPOSED = 32, /* decomposes canonically */
+    ATTN_GAP_COMPATIBLE = 64, /* decomposes by compatibility */
 };
 typedef struct attn_unicode_gap {
     uint32_t first, last;
@@ -41,6 +42,13 @@ bool attn_compose(uint32_t a, uint32_t b, uint32_t *out); /* the primary composi
 
 /* at[i] of valid UTF-8: the index of the code point that byte i belongs to. False when it is not UTF-8. */
 bool attn_utf8_index(const char *bytes, size_t length, uint32_t *at);
+
+/* True: s begins with a code point of *n bytes. False: *n bytes that belong to none, as many as U+FFFD stands for by Unicode's advice. */
+bool attn_utf8_next(const char *s, size_t left, size_t *n);
+bool attn_is_utf8(const char *bytes, size_t length);
+
+/* Where the grapheme cluster (extended, UAX 29) that begins at `start` ends, in valid UTF-8. */
+size_t attn_cluster_end(const char *bytes, size_t length, size_t start);
 
 /* Reads one code point of valid UTF-8; returns its bytes. */
 static inline size_t attn_utf8_get(const char *s, uint32_t *c)

@@ -1,9 +1,8 @@
 /* unicode_forms.c - normalization forms that know where each code point came from.
  *
  * Decomposition, canonical order and composition are UAX 15's; decompositions and composites come from utf8proc. Offsets are the library's business
- * and it has its own idea of them: every code point of the result carries a change, 0 when it stands in for the next of the input, 1 when it is new,
- * -n when n more of the input went into it; marks keep their change when they are put in order. Offsets then follow from reading the changes from left
- * to right beside the input (see `put`), so that among reordered marks they belong to places rather than to marks.
+ * and it has its own idea of them (attn_rewrite); marks keep their change when they are put in order, so that among reordered marks offsets belong to
+ * places rather than to marks.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/unicode_forms.h"
 
@@ -24,10 +23,8 @@ struct attn_mark_buffer {
 
 /* One call: what is read, where the changes have led, and the starter that marks may go into. */
 typedef struct form {
-    const attn_stretch *in;
-    attn_buffer *out;
+    attn_rewrite rewrite;
     attn_mark_buffer *buffer;
-    size_t cursor;
     bool compose, has_starter;
     waiting starter;
 } form;
@@ -59,18 +56,27 @@ static size_t length_at(const attn_stretch *in, size_t position)
     return position < in->length ? attn_utf8_get(in->bytes + position, &c) : 0;
 }
 
-/* Writes a code point, finding its place in the input by its change. */
-static void put(form *f, waiting w)
+void attn_rewrite_skip(attn_rewrite *r, size_t points)
 {
-    size_t place = f->cursor;
-    if (w.change > 0)
+    for (size_t i = 0; i < points; i++)
+        r->cursor += length_at(r->in, r->cursor);
+}
+
+void attn_rewrite_put(attn_rewrite *r, uint32_t c, int32_t change)
+{
+    size_t place = r->cursor;
+    if (change > 0)
         place = place ? place - 1 : 0;
     else
-        for (int32_t i = 0; i <= -w.change; i++)
-            f->cursor += length_at(f->in, f->cursor);
-    if (place >= f->in->length)
-        place = f->in->length - 1;
-    attn_buffer_put(f->out, w.c, f->in->at[place]);
+        attn_rewrite_skip(r, (size_t)(1 - change));
+    if (place >= r->in->length)
+        place = r->in->length - 1;
+    attn_buffer_put(r->out, c, r->in->at[place]);
+}
+
+static void put(form *f, waiting w)
+{
+    attn_rewrite_put(&f->rewrite, w.c, w.change);
 }
 
 static void put_starter(form *f)
@@ -145,7 +151,7 @@ attn_status attn_form_normalize(enum attn_form kind, attn_encoder *e, const attn
 {
     attn_mark_buffer *buffer = e->marks;
     attn_status st = ATTN_OK;
-    form f = { .in = in, .out = out, .buffer = buffer, .compose = kind == ATTN_NFC || kind == ATTN_NFKC };
+    form f = { .rewrite = { .in = in, .out = out }, .buffer = buffer, .compose = kind == ATTN_NFC || kind == ATTN_NFKC };
     bool compatibility = kind == ATTN_NFKD || kind == ATTN_NFKC;
     uint32_t parts[ATTN_DECOMPOSED_MAX];
     for (size_t i = 0, length; i < in->length && st == ATTN_OK; i += length) {

@@ -106,3 +106,44 @@ attn_status attn_vocabulary_open(attn_vocabulary *v, const attn_node *object, si
     }
     return ATTN_OK;
 }
+
+/* The piece of a pair. */
+static attn_status read_pair(const attn_node *list, size_t i, attn_text *out)
+{
+    attn_node pair = attn_node_item(list, i);
+    attn_status st = attn_node_need(&pair, JSON_ARRAY);
+    if (st == ATTN_OK && json_array_size(pair.value) != 2)
+        st = attn_node_fail(&pair, ATTN_E_FORMAT, "must be a piece and its score");
+    attn_node piece = attn_node_item(&pair, 0);
+    if (st == ATTN_OK)
+        st = attn_node_need(&piece, JSON_STRING);
+    if (st == ATTN_OK)
+        *out = attn_node_text(&piece);
+    return st;
+}
+
+attn_status attn_vocabulary_open_pairs(attn_vocabulary *v, const attn_node *list, size_t room, attn_arena *memory)
+{
+    size_t bytes = 0;
+    attn_text text = { .length = 0 };
+    attn_status st = attn_node_need(list, JSON_ARRAY);
+    for (size_t i = 0; st == ATTN_OK && i < json_array_size(list->value); i++, bytes += text.length)
+        st = read_pair(list, i, &text);
+    if (st == ATTN_OK && json_array_size(list->value) > INT32_MAX / 2)
+        st = attn_node_fail(list, ATTN_E_UNSUPPORTED, "too many pieces");
+    if (st != ATTN_OK)
+        return st;
+    v->size = v->count = json_array_size(list->value);
+    char *block = attn_arena_take(memory, bytes, 1);
+    if (!block || allocate(v, room, memory) != ATTN_OK)
+        return attn_fail_memory(list->err);
+    for (size_t i = 0; st == ATTN_OK && i < v->count; i++, block += text.length) {
+        st = read_pair(list, i, &text);
+        memcpy(block, text.bytes, text.length);
+        text.bytes = block;
+        attn_vocabulary_add(v, (int32_t)i, text);
+    }
+    for (size_t i = v->count; i > 0; i--)
+        insert(v, (int32_t)i - 1);
+    return st;
+}

@@ -40,6 +40,8 @@ uint64_t attn_hash_bytes(uint64_t h, const char *bytes, size_t n);
 
 /* Reads a vocabulary object; `room` more pieces can be added. */
 ATTN_MUST_CHECK attn_status attn_vocabulary_open(attn_vocabulary *, const attn_node *object, size_t room, attn_arena *memory);
+/* Reads a list of [piece, score]: a piece's id is its place. Of two that are equal, the last is found. */
+ATTN_MUST_CHECK attn_status attn_vocabulary_open_pairs(attn_vocabulary *, const attn_node *list, size_t room, attn_arena *memory);
 /* Gives an id its piece. False when the id has another already. */
 bool attn_vocabulary_add(attn_vocabulary *, int32_t id, attn_text text);
 

@@ -24,12 +24,12 @@ class Property(ctypes.Structure):
 U.utf8proc_category_string.restype = ctypes.c_char_p
 U.utf8proc_get_property.restype = ctypes.POINTER(Property)
 U.utf8proc_decompose_char.restype = ctypes.c_ssize_t
-DECOMPOSE = 1 << 4
+DECOMPOSE, COMPATIBLE = 1 << 4, 1 << 2
 BUFFER = (ctypes.c_int32 * 32)()
 
 CLEAN = normalizers.BertNormalizer(True, False, False, False)
 ACCENTS = normalizers.BertNormalizer(False, False, True, False)
-NFD = normalizers.NFD()
+NFD, NFKD = normalizers.NFD(), normalizers.NFKD()
 STRIP = normalizers.StripAccents()
 BERT = pre_tokenizers.BertPreTokenizer()
 
@@ -38,8 +38,8 @@ def category(c):
     return U.utf8proc_category_string(c).decode()
 
 
-def decomposed(c):
-    return "".join(chr(BUFFER[i]) for i in range(U.utf8proc_decompose_char(c, BUFFER, 32, DECOMPOSE, None)))
+def decomposed(c, more=0):
+    return "".join(chr(BUFFER[i]) for i in range(U.utf8proc_decompose_char(c, BUFFER, 32, DECOMPOSE | more, None)))
 
 
 def facts(c):
@@ -49,6 +49,7 @@ def facts(c):
     yield "FORMAT", CLEAN.normalize_str("a" + s + "b") == "ab", category(c) in ("Cc", "Cf", "Co") and c not in (9, 10, 13) or c == 0xFFFD
     whole = NFD.normalize_str(s) == s
     yield "DECOMPOSED", not whole, decomposed(c) != s
+    yield "COMPATIBLE", NFKD.normalize_str(s) != s, decomposed(c, COMPATIBLE) != s
     if whole:
         yield "NONSPACING", ACCENTS.normalize_str("a" + s) == "a", category(c) == "Mn"
         yield "ORDERED", c == 0x345 or NFD.normalize_str("a\u0345" + s) == "a" + s + "\u0345", U.utf8proc_get_property(c).contents.combining_class != 0

@@ -15,7 +15,6 @@ enum { BLOCK_FIRST = 64, BLOCK_MOST = 16384 }; /* tokens */
 static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t added)
 {
     static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model, &attn_unigram_model };
-    static const char *const other_signs[][2] = { { "unk_id", "Unigram" } };
     attn_text type = { .length = 0 };
     attn_status st = attn_node_need(n, JSON_OBJECT);
     if (st != ATTN_OK)
@@ -29,9 +28,6 @@ static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t adde
         return st;
     if (!t->model && named.value)
         return attn_node_unknown(n, "type ", type);
-    for (size_t i = 0; !t->model && i < sizeof other_signs / sizeof *other_signs; i++)
-        if (json_object_get(n->value, other_signs[i][0]))
-            return attn_node_fail(n, ATTN_E_UNSUPPORTED, "type \"%s\" (it has %s) is not known", other_signs[i][1], other_signs[i][0]);
     if (!t->model)
         return attn_node_fail(n, ATTN_E_FORMAT, "no type, and none can be told from what is there");
     attn_node vocabulary = attn_node_member(n, "vocab");

@@ -1,7 +1,8 @@
 /* bpe.c - byte pair encoding: reads vocabulary and merges, turns a word into symbols and the merged symbols into tokens. Merging: bpe_merge.c.
  *
  * Most words of a text are one piece. Which pieces come out whole when merged from their characters is found once, when the file is read; a word that is
- * such a piece is one look-up. With `ignore_merges` that holds for every piece.
+ * such a piece is one look-up. With `ignore_merges` that holds for every piece. Where nothing is cut into words before (Llama 2), a text is one long word;
+ * it is cut here, between code points that no merge brings together.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/bpe.h"
 
@@ -65,6 +66,37 @@ static int32_t find_joined(const attn_vocabulary *v, attn_text a, attn_text b, c
     return attn_vocabulary_id(v, (attn_text){ .bytes = room, .length = a.length + b.length });
 }
 
+static size_t neighbour_bit(int32_t left, int32_t right)
+{
+    return attn_merge_slot((uint64_t)(uint32_t)left << 32 | (uint32_t)right, 64 - ATTN_BPE_NEIGHBOUR_BITS);
+}
+
+static bool is_byte_or_unknown(const attn_tokenizer *t, int32_t id)
+{
+    const attn_bpe *b = t->settings.bpe;
+    for (size_t i = 0; t->settings.byte_fallback && t->vocabulary.pieces[id].text.length == 6 && i < 256; i++)
+        if (b->byte_pieces[i] == id)
+            return true;
+    return id == b->unknown;
+}
+
+/* The last code point of the left piece and the first of the right one. Of a piece that may stand for other code points than it spells that says nothing. */
+static void note_neighbours(attn_tokenizer *t, int32_t left, int32_t right)
+{
+    attn_bpe *b = t->settings.bpe;
+    attn_text l = t->vocabulary.pieces[left].text, r = t->vocabulary.pieces[right].text;
+    if (is_byte_or_unknown(t, left) || is_byte_or_unknown(t, right) || l.length == 0 || r.length == 0) {
+        b->cuts = false;
+        return;
+    }
+    uint32_t c;
+    size_t last = attn_utf8_back(l.bytes, l.bytes + l.length), first = attn_utf8_get(r.bytes, &c);
+    int32_t before = attn_vocabulary_id(&t->vocabulary, (attn_text){ .bytes = l.bytes + l.length - last, .length = last });
+    int32_t after = attn_vocabulary_id(&t->vocabulary, (attn_text){ .bytes = r.bytes, .length = first });
+    size_t bit = neighbour_bit(before, after);
+    b->neighbours[bit / 64] |= (uint64_t)1 << bit % 64;
+}
+
 /* The merged piece is the left one and the right one without its prefix. `room` holds the longest piece twice. */
 static attn_status read_merge(attn_tokenizer *t, const attn_node *n, uint32_t rank, char *room)
 {
@@ -82,6 +114,7 @@ static attn_status read_merge(attn_tokenizer *t, const attn_node *n, uint32_t ra
     int32_t id = find_joined(&t->vocabulary, pair[0], rest, room);
     if (id < 0)
         return attn_node_fail(n, ATTN_E_FORMAT, "together they are not a piece of the vocabulary");
+    note_neighbours(t, left, right);
     add_merge(b, (attn_merge){ .pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right, .rank = rank, .id = id });
     return ATTN_OK;
 }
@@ -203,24 +236,22 @@ static attn_status collect(collector *c, attn_encoder *e, const attn_stretch *wo
 
 /* ---- running ---- */
 
-/* The piece that is this word with the suffix, if it need not be put together; -1: it must. */
+/* The piece that this word becomes, suffix included, if that is known; -1: it must be put together. */
 static int32_t find_whole(const attn_bpe *b, const attn_vocabulary *v, const attn_stretch *word)
 {
-    uint64_t h = attn_hash_bytes(ATTN_HASH_START, word->bytes, word->length);
-    if (!b->ignore_merges)
-        h = attn_hash_bytes(h, b->suffix.bytes, b->suffix.length);
-    int32_t id = attn_vocabulary_find_within(v, h, 0, word->bytes, word->length, b->ignore_merges ? 0 : b->suffix.length);
-    return id >= 0 && (b->ignore_merges || v->pieces[id].whole) ? id : -1;
+    uint64_t h = attn_hash_bytes(attn_hash_bytes(ATTN_HASH_START, word->bytes, word->length), b->suffix.bytes, b->suffix.length);
+    int32_t id = attn_vocabulary_find_within(v, h, 0, word->bytes, word->length, b->suffix.length);
+    return id >= 0 && v->pieces[id].whole ? id : -1;
 }
 
-static attn_status emit(attn_encoder *e, const attn_stretch *word, const attn_symbol *symbols, size_t count)
+/* *start is where the tokens of the word end so far: characters that were dropped are not counted, as in the library. */
+static attn_status emit(attn_encoder *e, const attn_stretch *word, size_t *start, const attn_symbol *symbols, size_t count)
 {
     attn_status st = ATTN_OK;
-    size_t start = 0;
     for (size_t i = 0; st == ATTN_OK && i < count; i++) {
-        size_t end = start + symbols[i].length; /* characters that were dropped are not counted, as in the library */
-        st = attn_encoder_emit(e, symbols[i].id, word->at[start], word->at[end - 1] + 1, (attn_text){ .length = 0 });
-        start = end;
+        size_t end = *start + symbols[i].length;
+        st = attn_encoder_emit(e, symbols[i].id, word->at[*start], word->at[end - 1] + 1, (attn_text){ .length = 0 });
+        *start = end;
     }
     return st;
 }
@@ -249,32 +280,75 @@ uint64_t attn_bpe_bytes(attn_reach word)
     return attn_plus(attn_times(word.bytes, sizeof(attn_symbol) + 2 * sizeof(uint64_t)), sizeof(attn_bpe_work));
 }
 
-static attn_status run_long(attn_encoder *e, const attn_stretch *word)
+static attn_status run_long(attn_encoder *e, const attn_stretch *word, const attn_stretch *part, size_t *start)
 {
-    if (word->length >= UINT32_MAX)
-        return attn_fail(e->err, ATTN_E_LIMIT, e->field, "a word of 4 GiB or more");
     attn_status st = open_work(e);
     if (st != ATTN_OK)
         return st;
     collector c = { .bpe = e->tokenizer->settings.bpe, .symbols = e->bpe->symbols };
-    st = collect(&c, e, word);
+    st = collect(&c, e, part);
     if (st == ATTN_OK)
         st = attn_merge_long(c.bpe, e, c.symbols, e->bpe->queue, &c.count);
-    return st == ATTN_OK ? emit(e, word, c.symbols, c.count) : st;
+    return st == ATTN_OK ? emit(e, word, start, c.symbols, c.count) : st;
+}
+
+static attn_status run_part(attn_encoder *e, const attn_stretch *word, const attn_stretch *part, size_t *start)
+{
+    const attn_bpe *b = e->tokenizer->settings.bpe;
+    attn_symbol symbols[ATTN_SHORT_WORD];
+    int32_t whole = find_whole(b, vocabulary(e), part);
+    if (whole >= 0) {
+        symbols[0] = (attn_symbol){ .id = whole, .length = (uint32_t)part->length };
+        return emit(e, word, start, symbols, 1);
+    }
+    if (part->length > ATTN_SHORT_WORD)
+        return run_long(e, word, part, start);
+    collector c = { .bpe = b, .symbols = symbols };
+    attn_status st = collect(&c, e, part);
+    return st == ATTN_OK ? emit(e, word, start, symbols, attn_merge_short(b, symbols, c.count)) : st;
+}
+
+/* Where the part of a word that begins at `from` ends: between two known code points that no merged piece has side by side. */
+static size_t part_end(const attn_encoder *e, const attn_stretch *word, size_t from)
+{
+    const attn_bpe *b = e->tokenizer->settings.bpe;
+    int32_t before = -1;
+    for (size_t i = from, n; i < word->length; i += n) {
+        uint32_t c;
+        n = attn_utf8_get(word->bytes + i, &c);
+        int32_t id = find_point(b, vocabulary(e), word->bytes + i, n, false, false);
+        size_t bit = neighbour_bit(before, id);
+        if (id >= 0 && before >= 0 && !(b->neighbours[bit / 64] >> bit % 64 & 1))
+            return i;
+        before = id;
+    }
+    return word->length;
+}
+
+static attn_status run_parts(attn_encoder *e, const attn_stretch *word)
+{
+    attn_status st = ATTN_OK;
+    for (size_t from = 0, end, start = 0; st == ATTN_OK && from < word->length; from = end) {
+        end = part_end(e, word, from);
+        attn_stretch part = attn_stretch_part(word, from, end);
+        st = run_part(e, word, &part, &start);
+        if (st == ATTN_OK)
+            st = attn_encoder_handled(e, end - from);
+    }
+    return st;
 }
 
 static attn_status bpe_run(attn_encoder *e, const attn_stretch *word)
 {
+    enum { CUT_BYTES = 24 }; /* shorter words are merged as fast as cut */
     const attn_bpe *b = e->tokenizer->settings.bpe;
-    int32_t whole = find_whole(b, vocabulary(e), word);
-    if (whole >= 0)
-        return attn_encoder_emit(e, whole, word->at[0], word->at[word->length - 1] + 1, (attn_text){ .length = 0 });
-    if (word->length > ATTN_SHORT_WORD)
-        return run_long(e, word);
-    attn_symbol symbols[ATTN_SHORT_WORD];
-    collector c = { .bpe = b, .symbols = symbols };
-    attn_status st = collect(&c, e, word);
-    return st == ATTN_OK ? emit(e, word, symbols, attn_merge_short(b, symbols, c.count)) : st;
+    if (word->length >= UINT32_MAX)
+        return attn_fail(e->err, ATTN_E_LIMIT, e->field, "a word of 4 GiB or more");
+    int32_t id = b->ignore_merges ? attn_vocabulary_id(vocabulary(e), (attn_text){ .bytes = word->bytes, .length = word->length }) : -1;
+    if (id >= 0)
+        return attn_encoder_emit(e, id, word->at[0], word->at[word->length - 1] + 1, (attn_text){ .length = 0 });
+    size_t start = 0;
+    return b->cuts && word->length > CUT_BYTES ? run_parts(e, word) : run_part(e, word, word, &start);
 }
 
 /* ---- opening ---- */
@@ -355,15 +429,15 @@ static attn_status bpe_open(attn_tokenizer *t, const attn_node *n)
         return attn_fail_memory(n->err);
     b->prefix = b->suffix = (attn_text){ .bytes = "", .length = 0 };
     attn_status st = read_settings(t, n);
-    if (st == ATTN_OK)
-        st = read_merges(t, n);
     if (st != ATTN_OK)
         return st;
     b->unknown = b->unknown_name.bytes ? attn_vocabulary_id(&t->vocabulary, b->unknown_name) : -1;
     fill_tables(t);
-    if (!b->ignore_merges)
+    b->cuts = b->prefix.length + b->suffix.length == 0;
+    st = read_merges(t, n);
+    if (st == ATTN_OK)
         mark_whole(t);
-    return ATTN_OK;
+    return st;
 }
 
 const attn_model_kind attn_bpe_model = { .type = "BPE", .sign = "merges", .open = bpe_open, .run = bpe_run };

@@ -12,7 +12,8 @@ typedef struct attn_merge {
 } attn_merge;
 #define ATTN_NO_PAIR UINT64_MAX
 
-enum { ATTN_BPE_DIRECT = 0x180 }; /* code points whose pieces are looked up by number: ASCII, Latin, and the letters of ByteLevel */
+enum { ATTN_BPE_NEIGHBOUR_BITS = 18 }; /* of a hash */
+enum { ATTN_BPE_DIRECT = 0x180 };      /* code points whose pieces are looked up by number: ASCII, Latin, and the letters of ByteLevel */
 
 struct attn_bpe {
     attn_merge *merges;
@@ -23,6 +24,9 @@ struct attn_bpe {
     bool fuse_unknown, ignore_merges;
     int32_t byte_pieces[256]; /* <0x0A>; -1: not in the vocabulary */
     int32_t direct[ATTN_BPE_DIRECT];
+    bool cuts; /* long words are cut where no merge can reach across */
+    /* A bit for each two code points, hashed, that stand side by side within a merged piece; a few bits too many do no harm. */
+    uint64_t neighbours[((size_t)1 << ATTN_BPE_NEIGHBOUR_BITS) / 64];
 };
 
 /* A piece of the word being merged. */

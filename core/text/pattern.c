@@ -1,7 +1,8 @@
 /* pattern.c - regular expressions through PCRE2, just in time compiled where the system lets it. See pattern.h.
  *
- * Ruby's syntax differs from PCRE2's in a few signs: classes within classes ("[^(\s|[.,])]") are unions, \h is a hexadecimal digit, \w has marks, \s has no
- * U+180E, (?m) lets the dot match newlines, and \p{Han} is a script without its extensions. They are rewritten; what cannot be is refused.
+ * Ruby's syntax differs from PCRE2's in a few signs: classes within classes ("[^(\s|[.,])]") are unions, \h is a hexadecimal digit, \w has marks and
+ * Latin-1's fractions, \s has no U+180E, (?m) lets the dot match newlines, and \p{Han} is a script without its extensions. They are rewritten; what cannot
+ * be is refused.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/pattern.h"
 
@@ -13,7 +14,7 @@
 
 enum {
     PATTERN_MAX = 65536,     /* bytes */
-    REWRITTEN_MAX = 32,      /* bytes that one sign may become */
+    REWRITTEN_MAX = 40,      /* bytes that one sign may become */
     STEPS = 1000000,         /* that one attempt to match may take, and STEPS_PER_BYTE of the text more */
     STEPS_PER_BYTE = 4,      /* a run of spaces is walked back once for each alternative */
     HEAP_KIB = 512,          /* for one attempt, where the just-in-time stack is too small */
@@ -113,8 +114,8 @@ static void rewrite_escape(rewriter *r, const attn_pattern *p)
         { 'S', "\\P{White_Space}", "\\P{White_Space}" },
         { 'h', "[0-9A-Fa-f]", "0-9A-Fa-f" },
         { 'H', "[^0-9A-Fa-f]", NULL },
-        { 'w', "[\\p{L}\\p{M}\\p{Nd}\\p{Pc}]", "\\p{L}\\p{M}\\p{Nd}\\p{Pc}" },
-        { 'W', "[^\\p{L}\\p{M}\\p{Nd}\\p{Pc}]", NULL },
+        { 'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE]", "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE" },
+        { 'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE]", NULL },
     };
     char sign = r->at + 1 < r->length ? r->in[r->at + 1] : '\0';
     if ((sign == 'p' || sign == 'P') && r->at + 2 < r->length && r->in[r->at + 2] == '{') {
@@ -327,10 +328,11 @@ static int search(const attn_pattern_scan *s, attn_matcher *m, size_t *last)
     return rc;
 }
 
-static attn_status look(attn_encoder *e)
+/* Asking for the time is dear: after a search that found something, only now and then. */
+static attn_status look(attn_encoder *e, bool found)
 {
     attn_matcher *m = e->matcher;
-    if (++m->searches % SEARCHES_A_LOOK > 0)
+    if (found && ++m->searches % SEARCHES_A_LOOK > 0)
         return ATTN_OK;
     attn_status st = attn_encoder_look(e);
     return st == ATTN_OK && processor_ns() > m->deadline ? too_much(e, "long") : st;
@@ -376,7 +378,7 @@ attn_status attn_pattern_next(attn_pattern_scan *s, attn_encoder *e, bool *found
         }
         s->matched = *found;
         s->done = s->position > s->length;
-        st = look(e);
+        st = look(e, *found);
     }
     return st;
 }

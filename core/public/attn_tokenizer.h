@@ -1,7 +1,7 @@
 /* attn_tokenizer.h - text to tokens, as Hugging Face's tokenizer.json says, with where each token came from.
  *
  * A pipeline of five stages, each of which maps offsets: added tokens are cut out, the rest is normalised, pre-tokenised, run through the
- * model (WordPiece), and set into a template with special tokens. Equal to the `tokenizers` library: ids, pieces, offsets, special marks.
+ * model (WordPiece, BPE, Unigram), and set into a template with special tokens. Equal to the `tokenizers` library: ids, pieces, offsets, special marks.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_TOKENIZER_H
 #define ATTN_TOKENIZER_H

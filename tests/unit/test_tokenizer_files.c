@@ -36,6 +36,12 @@ static char *document(enum part part, const char *json)
 #define MERGES(vocab, merges)   "{\"type\":\"BPE\",\"vocab\":" vocab ",\"merges\":" merges "}"
 #define SPLIT(pattern)          "{\"type\":\"Split\",\"behavior\":\"Isolated\",\"invert\":false,\"pattern\":" pattern "}"
 #define ITEMS(single, specials) "{\"type\":\"TemplateProcessing\",\"single\":" single ",\"pair\":[],\"special_tokens\":" specials "}"
+#define PAIRS(vocab, unknown)   "{\"type\":\"Unigram\",\"vocab\":" vocab ",\"unk_id\":" unknown "}"
+#define REGEX(pattern)          "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"" pattern "\"},\"content\":\"\"}"
+#define CHARSMAP(base64)        "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" base64 "\"}"
+#define CLS_SEP                 "{\"type\":\"BertProcessing\",\"cls\":[\"?\",0],\"sep\":[\"?\",0]}"
+#define TRIMMED                 "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true}"
+#define TEN                     "0123456789"
 #define BERT(fields)            "{\"type\":\"BertNormalizer\"," fields "}"
 
 static const struct broken {
@@ -71,7 +77,18 @@ static const struct broken {
     { "merge shorter than its prefix", MODEL, MERGES("{\"a\":0,\"aa\":1}", "[\"a a\"],\"continuing_subword_prefix\":\"##\""), ATTN_E_FORMAT,
       "/model/merges/0: the second one is shorter" },
     { "byte fallback as a word", MODEL, MERGES("{\"a\":0}", "[],\"byte_fallback\":\"yes\""), ATTN_E_FORMAT, "/model/byte_fallback: a string" },
-    { "old Unigram", MODEL, "{\"vocab\":[],\"unk_id\":0}", ATTN_E_UNSUPPORTED, "type \"Unigram\"" },
+    { "old Unigram, empty", MODEL, "{\"vocab\":[],\"unk_id\":0}", ATTN_E_FORMAT, "/model/unk_id: the vocabulary is empty" },
+    { "unknown beyond the end", MODEL, PAIRS("[[\"a\",-1]]", "1"), ATTN_E_FORMAT, "/model/unk_id: 1 is not between 0 and 0" },
+    { "unknown below 0", MODEL, PAIRS("[[\"a\",-1]]", "-1"), ATTN_E_FORMAT, "/model/unk_id: -1 is not between 0 and 0" },
+    { "pieces without scores", MODEL, PAIRS("[[\"a\"]]", "0"), ATTN_E_FORMAT, "/model/vocab/0: must be a piece and its score" },
+    { "pieces as text", MODEL, PAIRS("[\"a\"]", "0"), ATTN_E_FORMAT, "/model/vocab/0: a string, but must be an array" },
+    { "a piece that is a number", MODEL, PAIRS("[[\"a\",0],[1,0]]", "0"), ATTN_E_FORMAT, "/model/vocab/1/0: an integer, but must be a string" },
+    { "a score that is none", MODEL, PAIRS("[[\"a\",\"NaN\"]]", "0"), ATTN_E_FORMAT, "/model/vocab/0/1: must be a number" },
+    { "a score beyond double", MODEL, PAIRS("[[\"a\",-1e999]]", "0"), ATTN_E_FORMAT, "not JSON" },
+    { "a score NaN", MODEL, PAIRS("[[\"a\",NaN]]", "0"), ATTN_E_FORMAT, "not JSON" },
+    { "Unigram with an object", MODEL, PAIRS("{\"a\":0}", "0"), ATTN_E_FORMAT, "/model/vocab: an object, but must be an array" },
+    { "byte_fallback as a number", MODEL, "{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"byte_fallback\":1}", ATTN_E_FORMAT,
+      "/model/byte_fallback: an integer" },
     { "no model to be told", MODEL, "{}", ATTN_E_FORMAT, "/model: no type" },
     { "no vocabulary", MODEL, PIECES("null"), ATTN_E_FORMAT, "/model/vocab: missing, but must be an object" },
     { "vocabulary as a list", MODEL, PIECES("[\"?\"]"), ATTN_E_FORMAT, "/model/vocab: an array" },
@@ -91,14 +108,27 @@ static const struct broken {
     { "an added token without a flag", ADDED, TOKEN("\"normalized\":false"), ATTN_E_FORMAT, "/added_tokens/0/special: missing" },
     { "a flag as a number", ADDED, TOKEN("\"normalized\":1,\"special\":true"), ATTN_E_FORMAT, "/added_tokens/0/normalized: an integer, but must be a boolean" },
     { "normalizer", NORMALIZER, "{\"type\":\"Foo\"}", ATTN_E_UNSUPPORTED, "/normalizer: type \"Foo\" is not known" },
-    { "normalizer within", NORMALIZER, "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Nmt\"}]}", ATTN_E_UNSUPPORTED,
-      "/normalizer/normalizers/1: type \"Nmt\" is not known" },
+    { "normalizer within", NORMALIZER, "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Foo\"}]}", ATTN_E_UNSUPPORTED,
+      "/normalizer/normalizers/1: type \"Foo\" is not known" },
     { "normalizer without type", NORMALIZER, "{}", ATTN_E_FORMAT, "/normalizer/type: missing" },
     { "bert without lowercase", NORMALIZER, BERT("\"clean_text\":true,\"handle_chinese_chars\":true"), ATTN_E_FORMAT, "/normalizer/lowercase: missing" },
     { "accents as text", NORMALIZER, BERT("\"clean_text\":true,\"handle_chinese_chars\":true,\"lowercase\":true,\"strip_accents\":\"no\""), ATTN_E_FORMAT,
       "/normalizer/strip_accents: a string" },
-    { "regular expression", NORMALIZER, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a+\"},\"content\":\"\"}", ATTN_E_UNSUPPORTED,
-      "/normalizer/pattern: only" },
+    { "no pattern", NORMALIZER, "{\"type\":\"Replace\",\"pattern\":{},\"content\":\"\"}", ATTN_E_FORMAT, "/normalizer/pattern/String: missing" },
+    { "a pattern of nothing", NORMALIZER, REGEX("a*"), ATTN_E_UNSUPPORTED, "/normalizer/pattern: a pattern that may match nothing" },
+    { "a pattern that forgets", NORMALIZER, REGEX("a\\\\Kb"), ATTN_E_UNSUPPORTED, "/normalizer/pattern: \\K is not known" },
+    { "a pattern that is none", NORMALIZER, REGEX("a("), ATTN_E_UNSUPPORTED, "/normalizer/pattern/Regex" },
+    { "no charsmap", NORMALIZER, "{\"type\":\"Precompiled\"}", ATTN_E_FORMAT, "/normalizer/precompiled_charsmap: missing" },
+    { "an empty charsmap", NORMALIZER, CHARSMAP(""), ATTN_E_FORMAT, "its trie is cut off" },
+    { "a charsmap of no base64", NORMALIZER, CHARSMAP("AA!A"), ATTN_E_FORMAT, "/normalizer/precompiled_charsmap: not base64" },
+    { "a charsmap of half base64", NORMALIZER, CHARSMAP("AAA"), ATTN_E_FORMAT, "not base64" },
+    { "a charsmap of padding", NORMALIZER, CHARSMAP("===="), ATTN_E_FORMAT, "not base64" },
+    { "a charsmap without trie", NORMALIZER, CHARSMAP("AAAAAA=="), ATTN_E_FORMAT, "its trie is cut off" },
+    { "a charsmap cut off", NORMALIZER, CHARSMAP("CAAAAAAAAAA="), ATTN_E_FORMAT, "its trie is cut off" },
+    { "a charsmap of 4 GiB", NORMALIZER, CHARSMAP("/////wAAAAA="), ATTN_E_FORMAT, "its trie is cut off" },
+    { "a charsmap whose texts are not UTF-8", NORMALIZER, CHARSMAP("BAAAAAAAAAD/"), ATTN_E_FORMAT, "its texts are not UTF-8" },
+    { "a charsmap that leads out of itself", NORMALIZER, CHARSMAP("CAAAAAAAAAAB/f9/"), ATTN_E_FORMAT, "its trie leads to no text" },
+    { "a charsmap that leads behind its texts", NORMALIZER, CHARSMAP("CAAAAAADAAABBQAA"), ATTN_E_FORMAT, "its trie leads to no text" },
     { "empty pattern", NORMALIZER, "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"\"}", ATTN_E_FORMAT,
       "/normalizer/pattern: the pattern is empty" },
     { "pre_tokenizer within", SPLITTER, "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Foo\"}]}", ATTN_E_UNSUPPORTED,
@@ -141,7 +171,22 @@ static const struct broken {
     { "bert without cls", TEMPLATE, "{\"type\":\"BertProcessing\",\"sep\":[\"?\",0]}", ATTN_E_FORMAT, "/post_processor/cls: missing" },
     { "bert with a lonely sep", TEMPLATE, "{\"type\":\"BertProcessing\",\"cls\":[\"?\",0],\"sep\":[\"?\"]}", ATTN_E_FORMAT,
       "/post_processor/sep: must be a token and its id" },
-    { "decoder", DECODER, "{\"type\":\"ByteLevel\"}", ATTN_E_UNSUPPORTED, "/decoder: type \"ByteLevel\" is not known" },
+    { "a template twice", TEMPLATE, "{\"type\":\"Sequence\",\"processors\":[" CLS_SEP "," CLS_SEP "]}", ATTN_E_UNSUPPORTED,
+      "/post_processor/processors/1: there is a template already" },
+    { "trimmed twice", TEMPLATE, "{\"type\":\"Sequence\",\"processors\":[" TRIMMED "," TRIMMED "]}", ATTN_E_UNSUPPORTED,
+      "/post_processor/processors/1: offsets are trimmed already" },
+    { "processors as an object", TEMPLATE, "{\"type\":\"Sequence\",\"processors\":{}}", ATTN_E_FORMAT, "/post_processor/processors: an object" },
+    { "ByteLevel without trim_offsets", TEMPLATE, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", ATTN_E_FORMAT,
+      "/post_processor/trim_offsets: missing" },
+    { "decoder", DECODER, "{\"type\":\"CTC\"}", ATTN_E_UNSUPPORTED, "/decoder: type \"CTC\" is not known" },
+    { "decoder within", DECODER, "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Foo\"}]}", ATTN_E_UNSUPPORTED,
+      "/decoder/decoders/1: type \"Foo\" is not known" },
+    { "decoder that looks for nothing", DECODER, "{\"type\":\"BPEDecoder\",\"suffix\":\"\"}", ATTN_E_FORMAT, "/decoder: what it looks for is empty" },
+    { "decoder that grows", DECODER, "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"" TEN TEN TEN TEN TEN TEN TEN "\"}",
+      ATTN_E_UNSUPPORTED, "/decoder: a piece could grow" },
+    { "decoder with a pattern", DECODER, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}", ATTN_E_UNSUPPORTED,
+      "/decoder/pattern: only" },
+    { "decoder that strips from below", DECODER, "{\"type\":\"Strip\",\"content\":\" \",\"start\":-1,\"stop\":0}", ATTN_E_FORMAT, "/decoder/start: -1" },
     { "decoder without prefix", DECODER, "{\"type\":\"WordPiece\"}", ATTN_E_FORMAT, "/decoder/prefix: missing" },
 };
 
@@ -189,6 +234,12 @@ START_TEST(a_sound_file_is_taken)
                  { SPLITTER, SPLIT("{\"String\":\"(\"}") },
                  { SPLITTER, "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"str_rep\":\"_\",\"add_prefix_space\":true}" },
                  { TEMPLATE, ITEMS("[{\"SpecialToken\":{\"id\":\"x\",\"type_id\":0}}]", "{\"x\":{\"id\":\"x\",\"ids\":[1],\"tokens\":[\"x\"]}}") },
+                 { MODEL, "{\"vocab\":[[\"a\",-1],[\"a\",0.5],[\"\",0]],\"unk_id\":1}" },
+                 { MODEL, "{\"type\":\"Unigram\",\"vocab\":[]}" },
+                 { NORMALIZER, REGEX("a+") },
+                 { NORMALIZER, CHARSMAP("BAAAAAAAAAA=") },
+                 { TEMPLATE, "{\"type\":\"Sequence\",\"processors\":[" CLS_SEP "," TRIMMED "]}" },
+                 { DECODER, "{\"type\":\"Sequence\",\"decoders\":[]}" },
                  { DECODER, "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}" } };
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         attn_error err;

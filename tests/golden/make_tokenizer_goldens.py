@@ -4,10 +4,11 @@
     pip install tokenizers==0.23.3
     ATTND_SHARED=../shared python3 tests/golden/make_tokenizer_goldens.py        (from the root of the repository)
 
-  small-bert/            tokenizer.json and expected.json as in the shared test data
+  small-bert/ and others tokenizer.json and expected.json as in the shared test data
   attnd-bert.json        the same texts, and hostile ones, with core/builtin/attnd-bert/tokenizer.json
   variants.json          small-bert with parts of its file exchanged: normalizers, pre-tokenizers, templates, added tokens; pairs; truncation.
                          `change` replaces members of tokenizer.json, `added` is appended to its added_tokens, then each case is encoded
+  bpe-variants.json      small-gpt2 with other pre-tokenizers and other models, likewise
   lines.txt              500 lines of novels in the public domain
   lines-NAME.txt         for each line of lines.txt its digest by that tokenizer
   shared-lines-NAME.txt  every 22nd line of the shared test data's text, 10,000 of them: a digest for each ten
@@ -25,6 +26,7 @@ import glob
 import importlib.util
 import json
 import os
+import random
 import shutil
 import struct
 
@@ -37,6 +39,9 @@ OUT = "tests/golden/tokenizers"
 SMALL = os.path.join(SHARED, "data/tokenizers/small-bert")
 BUILTIN = "core/builtin/attnd-bert/tokenizer.json"
 STEP, LINES, BLOCK = 22, 10000, 10
+COPIED = ["small-bert", "small-gpt2", "small-llama3", "small-gemma"]
+DIGESTED = ["bert-base-uncased", "bert-base-cased", "all-minilm-l6-v2", "small-bert", "attnd-bert", "gpt2", "roberta-base", "falcon", "clip", "llama2",
+            "small-gptneox", "small-llama3", "small-qwen2", "small-gemma"]
 
 spec = importlib.util.spec_from_file_location("expected", os.path.join(SHARED, "data/make_tokenizer_expected.py"))
 expected = importlib.util.module_from_spec(spec)
@@ -127,6 +132,63 @@ VARIANTS = [
 ]
 
 
+# ---- byte pair encoding: small-gpt2 with other parts ----
+
+def split(pattern, behavior, invert=False):
+    return {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}
+
+
+def byte_level(space, cuts):
+    return {"type": "ByteLevel", "add_prefix_space": space, "trim_offsets": True, "use_regex": cuts}
+
+
+def metaspace(scheme, cuts):
+    return {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": cuts}
+
+
+def pieces(seed, prefix, suffix, **more):
+    """A vocabulary of random merges, many of which lead to the same piece."""
+    r = random.Random(seed)
+    vocab = {p + c + s: 0 for p in {"", prefix} for s in {"", suffix} for c in "abcd é▁"}
+    vocab = {piece: i for i, piece in enumerate(sorted(vocab))}
+    merges = []
+    while len(merges) < 60:
+        a, b = r.choice(list(vocab)), r.choice(list(vocab))
+        if (suffix and a.endswith(suffix)) or not b.startswith(prefix) or len(a) + len(b) > 9 + len(prefix) + len(suffix):
+            continue
+        vocab.setdefault(a + b[len(prefix):], len(vocab))
+        merges.append([a, b])
+    for piece in ["<unk>"] + ["<0x%02X>" % i for i in range(256) if i % 5]:
+        vocab.setdefault(piece, len(vocab))
+    return {"type": "BPE", "vocab": vocab, "merges": merges + merges[:3], "continuing_subword_prefix": prefix, "end_of_word_suffix": suffix, **more}
+
+
+BEHAVIORS = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
+LETTERS = byte_level(False, False)
+BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
+PATTERNS = [BLOOM, "\\w+|\\W", "\\h+", "^.|.$", "(?m:a.)", "(?=[a-e])", "[aeiou]*", "\\p{Han}+|\\p{^Latin}", "(?i:'s|'t)|[[:punct:]]+", "\\s+(?!\\S)|\\s+"]
+BPE_VARIANTS = (
+    [(f"{b} {p} {i}", splitter(split(p, b, i), LETTERS)) for b in BEHAVIORS for i in (False, True) for p in ({"String": "o "}, {"Regex": "\\s|[aeiou]*"})]
+    + [(p, splitter(split({"Regex": p}, "Isolated"), LETTERS)) for p in PATTERNS]
+    + [(f"Punctuation {b}", splitter({"type": "Punctuation", "behavior": b}, LETTERS)) for b in BEHAVIORS]
+    + [(f"Digits {i}", splitter({"type": "Digits", "individual_digits": i}, LETTERS)) for i in (False, True)]
+    + [("CharDelimiterSplit", splitter({"type": "CharDelimiterSplit", "delimiter": "é"}, LETTERS))]
+    + [(f"Metaspace {s} {c}", splitter(*w, metaspace(s, c), LETTERS)) for s in ("always", "first", "never") for c in (True, False) for w in ([], ["WhitespaceSplit"])]
+    + [(f"ByteLevel {s} {c}", splitter(*w, byte_level(s, c))) for s in (True, False) for c in (True, False) for w in ([], ["WhitespaceSplit"])]
+)
+BPE_MODELS = [
+    ("pieces", pieces(1, "", "")), ("prefix", pieces(2, "##", "")), ("suffix", pieces(3, "", "</w>")), ("prefix and suffix", pieces(4, "##", "</w>")),
+    ("unknown", pieces(5, "", "", unk_token="<unk>")), ("unknown, fused", pieces(6, "", "", unk_token="<unk>", fuse_unk=True)),
+    ("bytes", pieces(7, "", "", byte_fallback=True)), ("bytes and unknown", pieces(8, "", "", byte_fallback=True, unk_token="<unk>", fuse_unk=True)),
+    ("merges ignored", pieces(9, "", "", ignore_merges=True)),
+]
+BPE_VARIANTS += [(name + cut, {"model": model, **splitter(*words)} if words else {"model": model, "pre_tokenizer": None})
+                 for name, model in BPE_MODELS for cut, words in ((", a word", []), (", words", ["Whitespace"]))]
+BPE_TEXTS = ["The animal didn't  cross the\tstreet, 12345 ½ times.\r\n\n  It'S (a.b, c!) ", "", " ", "café ▁ 中文ひらがな ___--e\u0301 👩🏽 \u180e\u00a0 x",
+             "abcd aabbccdd ▁a▁b▁▁ab éaé zabza ddddddcba", "abcdabcaabbcdéa▁bdacbdbacbdabcabdcbabdcabcbdabcbadbcabdcbadcbadbcabcdbacdbacdabcdbdbcabdcbdac dba",
+             "<|endoftext|>a<|endoftext|> b"]
+
+
 def case(tokenizer, text, pair, add, length):
     tokenizer.no_truncation()
     if length:
@@ -145,7 +207,9 @@ def case(tokenizer, text, pair, add, length):
 
 def change_file(document, change, added):
     for key, value in change.items():
-        if key == "model":
+        if key == "model" and isinstance(value, dict):
+            document["model"].update(value)
+        elif key == "model":
             name, value = value.split("=")
             document["model"][name] = int(value) if value.isdigit() else value
         else:
@@ -175,6 +239,16 @@ def make_variants():
             change = {"model": {k: v for k, v in document["model"].items() if k != "vocab"}}
         variants.append({"name": name, "change": change, "added": added, "cases": cases})
     with open(os.path.join(OUT, "variants.json"), "w") as f:
+        f.write("[\n" + ",\n".join(json.dumps(v, separators=(",", ":")) for v in variants) + "\n]\n")
+
+
+def make_bpe_variants():
+    base = open(os.path.join(SHARED, "data/tokenizers/small-gpt2/tokenizer.json"), encoding="utf-8").read()
+    variants = []
+    for name, change in BPE_VARIANTS:
+        tokenizer = Tokenizer.from_str(json.dumps(change_file(json.loads(base), change, [])))
+        variants.append({"name": name, "change": change, "added": [], "cases": [case(tokenizer, t, None, True, 0) for t in BPE_TEXTS]})
+    with open(os.path.join(OUT, "bpe-variants.json"), "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(v, separators=(",", ":")) for v in variants) + "\n]\n")
 
 
@@ -223,7 +297,7 @@ def make_lines():
             f.writelines("%016x\n" % digest(tokenizer, START, line) for line in lines)
     shared = text_lines("*.txt")[::STEP][:LINES]
     assert len(shared) == LINES
-    for name in ("bert-base-uncased", "bert-base-cased", "all-minilm-l6-v2", "small-bert", "attnd-bert"):
+    for name in DIGESTED:
         tokenizer = load(BUILTIN if name == "attnd-bert" else os.path.join(SHARED, "data/tokenizers", name, "tokenizer.json"))
         with open(os.path.join(OUT, f"shared-lines-{name}.txt"), "w") as f:
             for i in range(0, LINES, BLOCK):
@@ -256,13 +330,15 @@ def code_points():
 
 
 def main():
-    os.makedirs(os.path.join(OUT, "small-bert"), exist_ok=True)
-    for name in ("tokenizer.json", "expected.json"):
-        shutil.copyfile(os.path.join(SMALL, name), os.path.join(OUT, "small-bert", name))
+    for folder in COPIED:
+        os.makedirs(os.path.join(OUT, folder), exist_ok=True)
+        for name in ("tokenizer.json", "expected.json"):
+            shutil.copyfile(os.path.join(SHARED, "data/tokenizers", folder, name), os.path.join(OUT, folder, name))
     tokenizer = load(BUILTIN)
     cases = [case(tokenizer, t, None, True, 0) for t in expected.TEXTS + HOSTILE] + [case(tokenizer, a, b, True, 0) for a, b in expected.PAIRS + PAIRS]
     write_json("attnd-bert.json", {"head": {"library": "tokenizers " + tokenizers.__version__}, "cases": cases})
     make_variants()
+    make_bpe_variants()
     make_lines()
     code_points()
 

@@ -12,6 +12,7 @@
 
 #define GOLDEN     "tests/golden/tokenizers/"
 #define SMALL_BERT GOLDEN "small-bert/tokenizer.json"
+#define SMALL_GPT2 GOLDEN "small-gpt2/tokenizer.json"
 
 /* NULL when there is no such file; free() it. A NUL is behind the last byte. */
 static inline char *read_whole(const char *path, size_t *size)

@@ -312,6 +312,103 @@ START_TEST(threads_share_a_tokenizer)
 }
 END_TEST
 
+/* ---- byte pair encoding and patterns ---- */
+
+/* small-gpt2 with another pre_tokenizer, NULL for none at all: a text is then one word. */
+static attn_tokenizer *open_splitter(const char *splitter)
+{
+    json_t *document = load_json(SMALL_GPT2);
+    json_object_set_new(document, "pre_tokenizer", splitter ? json_loads(splitter, 0, NULL) : json_null());
+    char *json = json_dumps(document, JSON_COMPACT);
+    attn_tokenizer *t = open_bytes(json, strlen(json));
+    free(json);
+    json_decref(document);
+    return t;
+}
+
+#define SPLIT(pattern)   "{\"type\":\"Split\",\"behavior\":\"Isolated\",\"invert\":false,\"pattern\":{\"Regex\":\"" pattern "\"}}"
+#define BYTES(space)     "{\"type\":\"ByteLevel\",\"trim_offsets\":true,\"add_prefix_space\":" space ",\"use_regex\":true}"
+#define METASPACE        "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"always\"}"
+#define BOTH(one, other) "{\"type\":\"Sequence\",\"pretokenizers\":[" one "," other "]}"
+
+static const char *const splitters[] = {
+    NULL,
+    BYTES("false"),
+    BOTH("{\"type\":\"WhitespaceSplit\"}", BYTES("true")),
+    BOTH("{\"type\":\"Digits\",\"individual_digits\":true}", METASPACE),
+    BOTH(METASPACE, BYTES("true")),
+    BOTH(SPLIT("\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+| ?\\\\p{L}+"), BYTES("false")),
+};
+
+START_TEST(long_words_and_many_words_take_linear_time_and_no_more_memory_than_promised)
+{
+    attn_tokenizer *t = open_splitter(splitters[_i]);
+    attn_arena *arena = attn_arena_new();
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        encode_repeated(t, hostile[i], (size_t)512 << 10, arena);
+        for (size_t bytes = 0; bytes < 300; bytes += 61)
+            encode_repeated(t, hostile[i], bytes, arena);
+    }
+    attn_arena_free(arena);
+    attn_tokenizer_close(t);
+}
+END_TEST
+
+/* Steps beyond number, places times steps, and a stack beyond bounds: each ends in an error that says so. */
+static const struct {
+    const char *splitter, *unit, *end, *says;
+    size_t bytes;
+} endless[] = {
+    { SPLIT("(?:a+)+[bc]"), "a", "", "too many steps", 100000 },
+    { SPLIT("a*a*[bc]"), "a", "", "too long", 100000 },
+    { SPLIT("(?:a|aa)+$"), "a", "b", "too much memory", 100000 },
+};
+
+START_TEST(a_pattern_that_never_ends_is_an_error)
+{
+    attn_tokenizer *t = open_splitter(endless[_i].splitter);
+    attn_arena *arena = attn_arena_new();
+    attn_text text;
+    attn_error err = { .code = ATTN_OK };
+    attn_encode_options options = { .add_special_tokens = true };
+    attn_encoding out;
+    char *s = repeated(endless[_i].unit, endless[_i].bytes, &text.length);
+    if (endless[_i].end[0])
+        s[text.length - 1] = endless[_i].end[0];
+    text.bytes = s;
+    uint64_t begin = attn_clock_ns();
+    ck_assert_int_eq(attn_tokenizer_encode(t, &text, NULL, &options, arena, NULL, &out, &err), ATTN_E_INPUT);
+    ck_assert_uint_lt(attn_clock_ns() - begin, 20000000000u);
+    ck_assert_str_eq(err.where, "text");
+    ck_assert_msg(strstr(err.text, endless[_i].says) != NULL, "\"%s\" does not say \"%s\"", err.text, endless[_i].says);
+    ck_assert_uint_le(attn_arena_peak(arena), attn_tokenizer_bytes(t, text.length));
+    free(s);
+    attn_arena_free(arena);
+    attn_tokenizer_close(t);
+}
+END_TEST
+
+/* A pattern that searches in vain, a word of many merges. */
+static const char *const slow[] = { SPLIT("a*a*[bc]"), NULL, BYTES("false"), METASPACE, SPLIT("[ab]") };
+
+START_TEST(a_call_off_is_seen_while_cutting_and_merging)
+{
+    attn_tokenizer *t = open_splitter(slow[_i]);
+    attn_arena *arena = attn_arena_new();
+    attn_cancel cancel = { .deadline_ns = attn_clock_ns() + 3000000 };
+    attn_text text;
+    attn_encode_options options = { .add_special_tokens = true };
+    attn_encoding out;
+    text.bytes = repeated("ab \xC3\xA9", (size_t)16 << 20, &text.length);
+    if (_i == 0)
+        memset((char *)text.bytes, 'a', text.length);
+    ck_assert_int_eq(attn_tokenizer_encode(t, &text, NULL, &options, arena, &cancel, &out, NULL), ATTN_E_CANCELLED);
+    free((char *)text.bytes);
+    attn_arena_free(arena);
+    attn_tokenizer_close(t);
+}
+END_TEST
+
 int main(void)
 {
     int count = (int)(sizeof normalizers / sizeof *normalizers);
@@ -324,6 +421,9 @@ int main(void)
     tcase_add_loop_test(c, a_call_off_is_seen_in_every_stage, 0, (int)(sizeof stages / sizeof *stages));
     tcase_add_test(c, a_raised_cancel_stops_even_a_short_text);
     tcase_add_test(c, threads_share_a_tokenizer);
+    tcase_add_loop_test(c, long_words_and_many_words_take_linear_time_and_no_more_memory_than_promised, 0, (int)(sizeof splitters / sizeof *splitters));
+    tcase_add_loop_test(c, a_pattern_that_never_ends_is_an_error, 0, (int)(sizeof endless / sizeof *endless));
+    tcase_add_loop_test(c, a_call_off_is_seen_while_cutting_and_merging, 0, (int)(sizeof slow / sizeof *slow));
     suite_add_tcase(s, c);
     return unit_main(s);
 }

@@ -171,6 +171,54 @@ START_TEST(a_call_off_is_seen_while_words_are_cut_and_charsmaps_walked)
 }
 END_TEST
 
+static size_t allocations, fail_at; /* the hook has no place of its own to count in */
+
+static bool may(void *context, size_t bytes)
+{
+    (void)context;
+    (void)bytes;
+    return ++allocations < fail_at;
+}
+
+/* A file with a pattern and few pieces. */
+static char *small_file(void)
+{
+    json_t *base = load_json(UNIGRAM "tokenizer.json"), *vocabulary = json_object_get(json_object_get(base, "model"), "vocab");
+    while (json_array_size(vocabulary) > 30)
+        json_array_remove(vocabulary, json_array_size(vocabulary) - 1);
+    json_t *spaces = json_loads("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"}", 0, NULL);
+    json_object_set_new(base, "normalizer", json_pack("{s:s,s:[O,o]}", "type", "Sequence", "normalizers", json_object_get(base, "normalizer"), spaces));
+    char *json = json_dumps(base, JSON_COMPACT);
+    json_decref(base);
+    return json;
+}
+
+START_TEST(memory_that_ends_anywhere_is_an_error_and_leaks_nothing)
+{
+    char *json = small_file();
+    attn_text text = { .bytes = "a  \xEF\xAC\x81 xyz", .length = 10 };
+    attn_status st = ATTN_E_NOMEM;
+    attn_memory_hook(may, NULL);
+    for (fail_at = 1; st != ATTN_OK; fail_at++) {
+        attn_encode_options options = { .add_special_tokens = true };
+        attn_tokenizer *t;
+        attn_encoding out;
+        attn_error err = { .code = ATTN_OK };
+        allocations = 0;
+        st = attn_tokenizer_open(&t, json, strlen(json), "f", &err);
+        attn_arena *arena = st == ATTN_OK ? attn_arena_new() : NULL;
+        if (st == ATTN_OK)
+            st = arena ? attn_tokenizer_encode(t, &text, NULL, &options, arena, NULL, &out, &err) : ATTN_E_NOMEM;
+        ck_assert_msg(st == ATTN_E_NOMEM || (st == ATTN_OK && allocations < fail_at), "allocation %zu: %d, %s", fail_at, st, err.text);
+        attn_arena_free(arena);
+        attn_tokenizer_close(t);
+    }
+    attn_memory_hook(NULL, NULL);
+    ck_assert_uint_gt(fail_at, 8);
+    free(json);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tokenizer unigram");
@@ -181,6 +229,7 @@ int main(void)
     tcase_add_test(c, without_an_unknown_token_a_strange_character_is_an_error_of_its_text);
     tcase_add_loop_test(c, long_texts_without_spaces_take_linear_time_and_no_more_memory_than_promised, 0, (int)(sizeof costly / sizeof *costly));
     tcase_add_test(c, a_call_off_is_seen_while_words_are_cut_and_charsmaps_walked);
+    tcase_add_test(c, memory_that_ends_anywhere_is_an_error_and_leaks_nothing);
     suite_add_tcase(s, c);
     return unit_main(s);
 }

@@ -17,7 +17,7 @@ enum {
     REWRITTEN_MAX = 40,      /* bytes that one sign may become */
     STEPS = 1000000,         /* that one attempt to match may take, and STEPS_PER_BYTE of the text more */
     STEPS_PER_BYTE = 4,      /* a run of spaces is walked back once for each alternative */
-    HEAP_KIB = 512,          /* for one attempt, where the just-in-time stack is too small */
+    HEAP_KIB = 1024,         /* for one attempt, where the just-in-time stack is too small */
     ATTEMPTS_AT_A_TIME = 64, /* places where a match is tried before the clock is looked at */
     SEARCHES_A_LOOK = 16,
 };

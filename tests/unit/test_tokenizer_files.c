@@ -297,18 +297,31 @@ static bool may(void *context, size_t bytes)
     return ++allocations < fail_at; /* and all that follow: jansson survives that, but not one failure alone */
 }
 
-/* jansson's allocations count too, as in the program itself. */
-START_TEST(memory_that_ends_anywhere_is_an_error_and_leaks_nothing)
+/* A small file of either kind: WordPiece, or BPE with patterns. */
+static json_t *small_file(bool bpe)
 {
     json_t *base = load_json(SMALL_BERT), *vocabulary = json_object_get(json_object_get(base, "model"), "vocab"), *id;
     const char *piece;
     void *next;
     json_object_foreach_safe(vocabulary, next, piece, id) if (json_integer_value(id) >= 60) json_object_del(vocabulary, piece);
+    if (bpe) {
+        json_object_set_new(base, "model", json_loads(MERGES("{\"a\":0,\"b\":1,\"ab\":2,\"[CLS]\":3,\"[SEP]\":4}", "[\"a b\"],\"unk_token\":\"a\""), 0, NULL));
+        json_object_set_new(base, "pre_tokenizer", json_loads(SPLIT("{\"Regex\":\"\\\\p{Han}|(?:[ab ]|<)+!?\"}"), 0, NULL));
+    }
+    return base;
+}
+
+/* jansson's allocations count too, as in the program itself. */
+START_TEST(memory_that_ends_anywhere_is_an_error_and_leaks_nothing)
+{
+    json_t *base = small_file(_i);
     json_array_append_new(json_object_get(base, "added_tokens"),
                           json_loads(strchr(TOKEN("\"normalized\":true,\"special\":false") " ", '{'), JSON_DISABLE_EOF_CHECK, NULL));
     char *json = json_dumps(base, JSON_COMPACT);
     json_decref(base);
-    attn_text text = { .bytes = "a <x> b\xCC\x81!", .length = 10 };
+    char many[2500] = "a <x> b\xCC\x81!"; /* and a word that BPE, and the pattern, take memory for */
+    memset(many + 10, 'a', sizeof many - 10);
+    attn_text text = { .bytes = many, .length = _i ? sizeof many : 10 };
     attn_status st = ATTN_E_NOMEM;
     json_set_alloc_funcs(attn_malloc, attn_free);
     attn_memory_hook(may, NULL);
@@ -343,7 +356,7 @@ int main(void)
     tcase_add_test(c, a_sound_file_is_taken);
     tcase_add_test(c, nesting_and_growth_have_limits);
     tcase_add_test(c, every_prefix_of_a_file_is_refused);
-    tcase_add_test(c, memory_that_ends_anywhere_is_an_error_and_leaks_nothing);
+    tcase_add_loop_test(c, memory_that_ends_anywhere_is_an_error_and_leaks_nothing, 0, 2);
     suite_add_tcase(s, c);
     return unit_main(s);
 }

@@ -40,6 +40,10 @@ typedef struct attn_encode_options {
 /* From the bytes of a tokenizer.json (borrowed for the call). `name` is used in errors. Any component it does not know is
  * ATTN_E_UNSUPPORTED with its path and type; damage is ATTN_E_FORMAT. A tokenizer is read-only and may be shared by threads. */
 ATTN_MUST_CHECK attn_status attn_tokenizer_open(attn_tokenizer **out, const char *json, size_t length, const char *name, attn_error *);
+/* From the files of before tokenizer.json, borrowed likewise. vocab.txt is BERT's, lower_case tokenizer_config.json's do_lower_case (true where it says
+ * nothing); vocab.json and merges.txt are RoBERTa's where <s> and </s> are pieces, else GPT-2's. */
+ATTN_MUST_CHECK attn_status attn_tokenizer_open_vocabulary(attn_tokenizer **out, attn_text vocab_txt, bool lower_case, attn_error *);
+ATTN_MUST_CHECK attn_status attn_tokenizer_open_merges(attn_tokenizer **out, attn_text vocab_json, attn_text merges_txt, attn_error *);
 void attn_tokenizer_close(attn_tokenizer *); /* NULL is fine */
 
 size_t attn_tokenizer_vocab_size(const attn_tokenizer *); /* largest id + 1 */

@@ -1,7 +1,8 @@
 /* pipeline.h - how the stages of a tokenizer fit together.
  *
  *     text -> added tokens cut out -> normalizers -> added tokens of normalised form -> splitters (pre_tokenizer) -> model -> template
- *             added_tokens.c         normalizer*.c                                     pre_tokenizer.c              wordpiece.c  post_processor.c
+ *             added_tokens.c         normalizer*.c                                     pre_tokenizer*.c             wordpiece.c  post_processor.c
+ *                                                                                      byte_level.c                 bpe.c, unigram.c
  *
  * Between the stages travels a stretch: bytes, and for each byte the code point of the text as sent that it stems from. A token of the bytes [a, b)
  * covers the code points at[a] to at[b - 1] + 1. No stage keeps a list of words: each hands its pieces to the next, and the model collects tokens.
@@ -81,7 +82,7 @@ typedef struct attn_pattern attn_pattern; /* pattern.h */
 typedef struct attn_matcher attn_matcher; /* pattern.c */
 typedef struct attn_bpe attn_bpe;         /* bpe.h */
 typedef struct attn_bpe_work attn_bpe_work;
-typedef struct attn_unigram attn_unigram;         /* unigram.c */
+typedef struct attn_unigram attn_unigram; /* unigram.c */
 
 /* How much a text may become. */
 typedef struct attn_reach {
@@ -332,6 +333,8 @@ struct attn_tokenizer {
     size_t longest_added; /* bytes */
 };
 
+/* From a document that has been parsed; it may go afterwards. */
+ATTN_MUST_CHECK attn_status attn_tokenizer_open_tree(attn_tokenizer **out, const attn_node *root);
 /* Fills in how pieces read, as /decoder says. */
 ATTN_MUST_CHECK attn_status attn_decoder_open(attn_tokenizer *, const attn_node *);
 /* Room for encoding at most `bytes` of text at a time. */

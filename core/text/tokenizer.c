@@ -73,18 +73,15 @@ static void close_patterns(attn_tokenizer *t)
         attn_pattern_close(t->normalizers.items[i].pattern);
 }
 
-attn_status attn_tokenizer_open(attn_tokenizer **out, const char *json, size_t length, const char *name, attn_error *err)
+attn_status attn_tokenizer_open_tree(attn_tokenizer **out, const attn_node *root)
 {
-    attn_node root = { .value = NULL };
-    attn_tokenizer *t = NULL;
+    attn_arena *memory = attn_arena_new();
+    attn_tokenizer *t = memory ? attn_arena_zero(memory, 1, sizeof *t) : NULL;
+    attn_status st = t ? ATTN_OK : attn_fail_memory(root->err);
     *out = NULL;
-    attn_status st = attn_node_parse(&root, json, length, name, err);
-    attn_arena *memory = st == ATTN_OK ? attn_arena_new() : NULL;
-    if (st == ATTN_OK && (!memory || !(t = attn_arena_zero(memory, 1, sizeof *t))))
-        st = attn_fail_memory(err);
     if (st == ATTN_OK) {
         t->memory = memory;
-        st = open_parts(t, &root);
+        st = open_parts(t, root);
     }
     if (st == ATTN_OK) {
         *out = t;
@@ -93,6 +90,16 @@ attn_status attn_tokenizer_open(attn_tokenizer **out, const char *json, size_t l
     if (st != ATTN_OK && t)
         close_patterns(t);
     attn_arena_free(memory);
+    return st;
+}
+
+attn_status attn_tokenizer_open(attn_tokenizer **out, const char *json, size_t length, const char *name, attn_error *err)
+{
+    attn_node root = { .value = NULL };
+    *out = NULL;
+    attn_status st = attn_node_parse(&root, json, length, name, err);
+    if (st == ATTN_OK)
+        st = attn_tokenizer_open_tree(out, &root);
     json_decref(root.value);
     return st;
 }

@@ -347,6 +347,119 @@ START_TEST(memory_that_ends_anywhere_is_an_error_and_leaks_nothing)
 }
 END_TEST
 
+/* ---- files of before tokenizer.json ---- */
+
+/* The pieces of a tokenizer.json, one a line. */
+static char *vocabulary_lines(const char *path)
+{
+    json_t *document = load_json(path), *vocabulary = json_object_get(json_object_get(document, "model"), "vocab"), *id;
+    const char *piece;
+    char **pieces = calloc(json_object_size(vocabulary), sizeof *pieces), *lines = NULL;
+    size_t size;
+    FILE *f = open_memstream(&lines, &size);
+    json_object_foreach(vocabulary, piece, id) pieces[json_integer_value(id)] = (char *)piece;
+    for (size_t i = 0; i < json_object_size(vocabulary); i++)
+        fprintf(f, "%s\n", pieces[i]);
+    fclose(f);
+    free(pieces);
+    json_decref(document);
+    return lines;
+}
+
+static char *merge_lines(json_t *model)
+{
+    char *lines = NULL;
+    size_t size, i;
+    json_t *pair;
+    FILE *f = open_memstream(&lines, &size);
+    fputs("#version: 0.2\n", f);
+    json_array_foreach(json_object_get(model, "merges"), i, pair)
+        fprintf(f, "%s %s\n", json_string_value(json_array_get(pair, 0)), json_string_value(json_array_get(pair, 1)));
+    fclose(f);
+    return lines;
+}
+
+static void same_as_whole(const attn_tokenizer *t, const char *path)
+{
+    attn_tokenizer *whole = open_file(path);
+    attn_arena *arena = attn_arena_new();
+    attn_text text = { .bytes = "The caf\xC3\xA9's 12  [MASK] <mask> cats<|endoftext|> sat.", .length = 50 };
+    attn_encode_options options = { .add_special_tokens = true };
+    attn_encoding a = encode_fine(t, &text, &text, options, arena), b = encode_fine(whole, &text, &text, options, arena);
+    ck_assert_uint_eq(a.count, b.count);
+    for (size_t i = 0; i < a.count; i++) {
+        ck_assert_int_eq(a.tokens[i].id, b.tokens[i].id);
+        ck_assert(a.tokens[i].start == b.tokens[i].start && a.tokens[i].end == b.tokens[i].end);
+        ck_assert(a.tokens[i].type_id == b.tokens[i].type_id && a.tokens[i].special == b.tokens[i].special);
+        ck_assert(a.tokens[i].display.length == b.tokens[i].display.length);
+    }
+    attn_arena_free(arena);
+    attn_tokenizer_close(whole);
+}
+
+START_TEST(a_list_of_pieces_does_as_the_whole_file)
+{
+    attn_tokenizer *t;
+    attn_error err = { .code = ATTN_OK };
+    char *lines = vocabulary_lines(SMALL_BERT);
+    ck_assert_msg(attn_tokenizer_open_vocabulary(&t, (attn_text){ lines, strlen(lines) }, true, &err) == ATTN_OK, "%s", err.text);
+    same_as_whole(t, SMALL_BERT);
+    attn_tokenizer_close(t);
+    free(lines);
+}
+END_TEST
+
+START_TEST(a_vocabulary_and_its_merges_do_as_the_whole_file)
+{
+    char shared[512];
+    const char *path = _i ? shared_path(shared, "tokenizers/small-roberta/tokenizer.json") : SMALL_GPT2;
+    size_t size;
+    char *there = read_whole(path, &size);
+    free(there);
+    if (!there && skip_missing(path))
+        return;
+    attn_tokenizer *t;
+    attn_error err = { .code = ATTN_OK };
+    json_t *document = load_json(path), *model = json_object_get(document, "model");
+    char *vocabulary = json_dumps(json_object_get(model, "vocab"), 0), *lines = merge_lines(model);
+    attn_text merges = { lines, strlen(lines) };
+    ck_assert_msg(attn_tokenizer_open_merges(&t, (attn_text){ vocabulary, strlen(vocabulary) }, merges, &err) == ATTN_OK, "%s", err.text);
+    same_as_whole(t, path);
+    attn_tokenizer_close(t);
+    free(lines);
+    free(vocabulary);
+    json_decref(document);
+}
+END_TEST
+
+static const struct {
+    const char *vocabulary, *merges, *where, *says;
+} broken_files[] = {
+    { "[UNK]\n[CLS]\n", NULL, "vocab.txt", "has no piece [SEP]" },
+    { "[CLS]\r\n[SEP]\r\na\n", NULL, "vocab.txt", "/model/unk_token: not a piece" },
+    { "", NULL, "vocab.txt", "has no piece [CLS]" },
+    { "[UNK]\n\xFF\n", NULL, "vocab.txt", "line 2 is not UTF-8" },
+    { "[]", "", "vocab.json", "an array, but must be an object" },
+    { "{\"a\":", "", "vocab.json", "not JSON" },
+    { "{\"a\":0}", "\n\xFF a\n", "merges.txt", "line 2 is not UTF-8" },
+    { "{\"a\":0}", "#version: 0.2\na b\n", "vocab.json", "/model/merges/1: the second one is not a piece" },
+    { "{\"a\":0}", "a\n", "vocab.json", "/model/merges/0: must be two pieces" },
+};
+
+START_TEST(older_files_that_are_damaged_are_refused)
+{
+    attn_tokenizer *t;
+    attn_error err = { .code = ATTN_OK };
+    attn_text vocabulary = { broken_files[_i].vocabulary, strlen(broken_files[_i].vocabulary) };
+    attn_text merges = { broken_files[_i].merges, broken_files[_i].merges ? strlen(broken_files[_i].merges) : 0 };
+    attn_status st = merges.bytes ? attn_tokenizer_open_merges(&t, vocabulary, merges, &err) : attn_tokenizer_open_vocabulary(&t, vocabulary, true, &err);
+    ck_assert_int_eq(st, ATTN_E_FORMAT);
+    ck_assert_ptr_null(t);
+    ck_assert_str_eq(err.where, broken_files[_i].where);
+    ck_assert_msg(strstr(err.text, broken_files[_i].says) != NULL, "\"%s\" does not say \"%s\"", err.text, broken_files[_i].says);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tokenizer files");
@@ -357,6 +470,9 @@ int main(void)
     tcase_add_test(c, nesting_and_growth_have_limits);
     tcase_add_test(c, every_prefix_of_a_file_is_refused);
     tcase_add_loop_test(c, memory_that_ends_anywhere_is_an_error_and_leaks_nothing, 0, 2);
+    tcase_add_test(c, a_list_of_pieces_does_as_the_whole_file);
+    tcase_add_loop_test(c, a_vocabulary_and_its_merges_do_as_the_whole_file, 0, 2);
+    tcase_add_loop_test(c, older_files_that_are_damaged_are_refused, 0, (int)(sizeof broken_files / sizeof *broken_files));
     suite_add_tcase(s, c);
     return unit_main(s);
 }

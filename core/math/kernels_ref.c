@@ -85,7 +85,23 @@ static void layer_norm_row(float *y, const float *x, const float *bias, const fl
     double variance = squares / (double)n;
     double factor = variance <= (double)FLT_MAX ? 1 / sqrt(variance + (double)eps) : (double)NAN;
     for (size_t i = 0; i < n; i++)
-        y[i] = (float)(((double)y[i] - mean) * factor) * gain[i] + shift[i];
+        y[i] = (float)(((double)y[i] - mean) * factor) * gain[i] + (shift ? shift[i] : 0);
+}
+
+static void rms_norm_row(float *y, const float *x, const float *gain, size_t n, float eps)
+{
+    double squares = 0;
+    for (size_t i = 0; i < n; i++)
+        squares += (double)x[i] * (double)x[i];
+    double mean = squares / (double)n, factor = mean <= (double)FLT_MAX ? 1 / sqrt(mean + (double)eps) : (double)NAN;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)((double)x[i] * factor) * gain[i];
+}
+
+static void mul_row(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] *= x[i];
 }
 
 static void add_row(float *y, const float *x, size_t n)
@@ -192,6 +208,8 @@ const attn_kernels attn_kernels_ref = {
     .softcap_row = softcap_row,
     .bias_act_row = bias_act_row,
     .layer_norm_row = layer_norm_row,
+    .rms_norm_row = rms_norm_row,
+    .mul_row = mul_row,
     .add_row = add_row,
     .max_row = max_row,
     .dot_row = dot_row,

@@ -299,7 +299,7 @@ static void layer_norm_row(float *y, const float *x, const float *bias, const fl
     for (size_t i = 0; i < n; i += LANES) {
         size_t left = n - i < LANES ? n - i : LANES;
         vec d = vec_sub(vec_sub(vec_load_part(y + i, left, zero), near_vec), rest_vec);
-        vec r = vec_fma(vec_mul(d, factor_vec), vec_load_part(gain + i, left, zero), vec_load_part(shift + i, left, zero));
+        vec r = vec_fma(vec_mul(d, factor_vec), vec_load_part(gain + i, left, zero), shift ? vec_load_part(shift + i, left, zero) : zero);
         vec_store_part(y + i, r, left);
     }
 }
@@ -363,6 +363,16 @@ static double dot_row(const float *x, const float *y, size_t n)
     return sum_terms(x, y, n, add_product);
 }
 
+static void rms_norm_row(float *y, const float *x, const float *gain, size_t n, float eps)
+{
+    double mean = dot_row(x, x, n) / (double)n;
+    const vec zero = vec_set(0), factor = vec_set(mean <= (double)FLT_MAX ? (float)(1 / sqrt(mean + (double)eps)) : NAN);
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t left = n - i < LANES ? n - i : LANES;
+        vec_store_part(y + i, vec_mul(vec_mul(vec_load_part(x + i, left, zero), factor), vec_load_part(gain + i, left, zero)), left);
+    }
+}
+
 static double entropy_row(const float *x, const float *y, size_t n)
 {
     return 0 - sum_terms(x, y, n, add_entropy);
@@ -375,6 +385,15 @@ static float max_row(const float *x, size_t n)
 }
 
 /* ---- the rest --------------------------------------------------------------------------------------------------------- */
+
+static void mul_row(float *y, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(y + i, vec_mul(vec_load(y + i), vec_load(x + i)));
+    if (i < n)
+        vec_store_part(y + i, vec_mul(vec_load_part(y + i, n - i, vec_set(0)), vec_load_part(x + i, n - i, vec_set(0))), n - i);
+}
 
 static void add_row(float *y, const float *x, size_t n)
 {

@@ -5,8 +5,6 @@
  *     maps, context       and what else attn_layer_compute makes
  * What must be held follows from what is kept of the layer and from whether its result is needed.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
-
 #include "model/blocks.h"
 
 typedef struct buffers {
@@ -26,11 +24,14 @@ static bool needs(const attn_layer_want *want, attn_output o)
 }
 
 /* The layer's attention as the operator sees it. */
-static attn_operator_input operator_of(const attn_model *m, size_t T, const buffers *b, const uint8_t *keep)
+static attn_operator_input operator_of(const attn_model *m, size_t layer, size_t T, const buffers *b, const uint8_t *keep)
 {
+    attn_rules rules = m->forms[layer].rules;
     size_t d = m->info.head_dim, H = m->info.num_attention_heads, G = m->info.num_key_value_heads;
     attn_heads query = { b->query, (ptrdiff_t)d, (ptrdiff_t)(H * d) }, key = { b->key, (ptrdiff_t)d, (ptrdiff_t)(G * d) };
     attn_heads value = { b->value, (ptrdiff_t)d, (ptrdiff_t)(G * d) };
+    rules.key_length = T;
+    rules.mask = (attn_mask){ .keep = keep, .key_stride = keep ? 1 : 0 };
     return (attn_operator_input){ .num_attention_heads = H,
                                   .num_key_value_heads = G,
                                   .T_q = T,
@@ -40,11 +41,7 @@ static attn_operator_input operator_of(const attn_model *m, size_t T, const buff
                                   .query = query,
                                   .key = key,
                                   .value = value,
-                                  .rules = { .scale = (float)(1.0 / sqrt((double)d)),
-                                             .left_window_size = -1,
-                                             .right_window_size = -1,
-                                             .key_length = T,
-                                             .mask = { .keep = keep, .key_stride = keep ? 1 : 0 } },
+                                  .rules = rules,
                                   .output_dim = m->info.hidden_size };
 }
 
@@ -61,13 +58,29 @@ static attn_status project(attn_run *r, const attn_dense *w, bool needed, float 
     return *y ? dense(r, w, *y, x) : ATTN_E_NOMEM;
 }
 
-static attn_status project_all(attn_run *r, const attn_self_attention *w, const attn_layer_want *want, buffers *b, const float *x)
+/* Queries or keys as they are used in the product. */
+static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *rope, float *x, size_t heads)
 {
+    size_t T = r->input->T, d = r->model->info.head_dim;
+    attn_status st = x && norm->gain ? attn_block_norm_heads(r, norm, x, heads, d) : ATTN_OK;
+    if (x && st == ATTN_OK && rope)
+        attn_rotation_apply(r->runtime, &r->rotations[rope - r->model->ropes], x, T, heads, d);
+    return st;
+}
+
+static attn_status project_all(attn_run *r, const attn_self_attention *w, const attn_layer_want *want, buffers *b, size_t layer, const float *x)
+{
+    const attn_layer_form *form = &r->model->forms[layer];
+    const attn_model_info *i = &r->model->info;
     attn_status st = project(r, &w->query, needs(want, ATTN_QUERY), &b->query, x);
     if (st == ATTN_OK)
         st = project(r, &w->key, needs(want, ATTN_KEY), &b->key, x);
     if (st == ATTN_OK)
         st = project(r, &w->value, needs(want, ATTN_VALUE), &b->value, x);
+    if (st == ATTN_OK)
+        st = place(r, &w->query_norm, form->rope, b->query, i->num_attention_heads);
+    if (st == ATTN_OK)
+        st = place(r, &w->key_norm, form->rope, b->key, i->num_key_value_heads);
     return st;
 }
 
@@ -103,8 +116,9 @@ attn_status attn_block_attention(attn_run *r, const attn_self_attention *w, size
                            .rollout = r->rollout[layer % 2],
                            .earlier_rollout = layer > 0 ? r->rollout[(layer - 1) % 2] : NULL };
     attn_arena_mark mark = attn_arena_save(r->arena);
-    attn_status st = project_all(r, w, &run.want, &b, x);
-    in = operator_of(r->model, r->input->T, &b, r->input->attention_mask);
+    attn_status st = project_all(r, w, &run.want, &b, layer, x);
+    in = operator_of(r->model, layer, r->input->T, &b, r->input->attention_mask);
+    in.rules.bias = r->bias;
     if (st == ATTN_OK)
         st = attn_layer_compute(&run, r->err);
     if (st == ATTN_OK && run.want.projects)
@@ -131,9 +145,12 @@ static attn_status show_state(attn_run *r, size_t state, const float *x)
 
 attn_status attn_run_layers(attn_run *r, attn_layer_step *step, float *x, float *y)
 {
+    bool shows_states = r->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES);
     attn_status st = show_state(r, 0, x);
     for (size_t l = 0; l < r->num_layers && st == ATTN_OK; l++) {
         st = attn_run_go_on(r) ? step(r, l, x, y) : ATTN_E_CANCELLED;
+        if (st == ATTN_OK && r->last_norm && shows_states && l + 1 == r->model->info.num_hidden_layers)
+            st = attn_block_norm(r, r->last_norm, x, x);
         if (st == ATTN_OK)
             st = show_state(r, l + 1, x);
     }
@@ -146,7 +163,7 @@ static attn_price attention_price(const attn_model *m, const attn_plan *p, bool 
 {
     const attn_model_info *i = &m->info;
     uint64_t T = p->T, D = i->hidden_size, Q = i->num_attention_heads * i->head_dim, K = i->num_key_value_heads * i->head_dim;
-    attn_operator_input in = operator_of(m, p->T, &(buffers){ 0 }, NULL);
+    attn_operator_input in = operator_of(m, 0, p->T, &(buffers){ 0 }, NULL);
     attn_layer_run run = { .in = &in, .choice = &p->choice, .pool = p->keep->pool, .want = want_of(p->keep, kept, whole) };
     attn_layer_cost cost = attn_layer_price(m->runtime, &run);
     uint64_t query = needs(&run.want, ATTN_QUERY), key = needs(&run.want, ATTN_KEY), value = needs(&run.want, ATTN_VALUE);

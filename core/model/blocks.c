@@ -30,13 +30,16 @@ bool attn_run_go_on(attn_run *r)
 /* 1e17 squared, times as many columns as any model has, is within float32. */
 static const float max_sum = 1e17f;
 
+enum { BLOCK = 16384 }; /* elements worth handing to another thread */
+
 typedef struct norm_task {
     const attn_kernels *kernels;
     const attn_norm *norm;
-    float *x;
-    const float *y; /* NULL: norm(x) */
+    attn_norm_kind kind;
     float eps;
-    size_t T, D, rows;
+    float *y;
+    const float *x, *add; /* y = norm(x + add); add NULL: norm(x) */
+    size_t num, width, rows;
     _Atomic bool overflow;
 } norm_task;
 
@@ -51,46 +54,117 @@ static bool sums_fit(const float *x, const float *y, size_t n)
 static void norm_rows(void *ctx, size_t block, int slot)
 {
     norm_task *t = ctx;
-    size_t end = (block + 1) * t->rows < t->T ? (block + 1) * t->rows : t->T;
+    size_t end = attn_least((block + 1) * t->rows, t->num);
     (void)slot;
     for (size_t i = block * t->rows; i < end; i++) {
-        float *x = t->x + i * t->D;
-        const float *y = t->y ? t->y + i * t->D : NULL;
-        if (!sums_fit(x, y, t->D))
+        const float *x = t->x + i * t->width, *add = t->add ? t->add + i * t->width : NULL;
+        float *y = t->y + i * t->width;
+        if (!sums_fit(x, add, t->width)) {
             t->overflow = true;
+            continue;
+        }
+        if (t->kind == ATTN_NORM_RMS && add) /* y is x then */
+            t->kernels->add_row(y, add, t->width);
+        if (t->kind == ATTN_NORM_RMS)
+            t->kernels->rms_norm_row(y, x, t->norm->gain, t->width, t->eps);
         else
-            t->kernels->layer_norm_row(x, x, NULL, y, t->norm->gain, t->norm->shift, t->D, t->eps);
+            t->kernels->layer_norm_row(y, x, NULL, add, t->norm->gain, t->norm->shift, t->width, t->eps);
     }
+}
+
+/* Sets what the task leaves open, and runs it. */
+static attn_status run_norm(attn_run *r, const attn_norm *norm, norm_task *t)
+{
+    t->kernels = attn_runtime_table(r->runtime);
+    t->norm = norm;
+    t->kind = r->model->norm_kind;
+    t->eps = r->model->norm_eps;
+    t->rows = BLOCK / t->width + 1;
+    attn_parallel(r->runtime, attn_ceil_div(t->num, t->rows), norm_rows, t);
+    return t->overflow ? attn_fail(r->err, ATTN_E_OVERFLOW, "hidden_states", "a hidden state is too large for float32") : ATTN_OK;
+}
+
+attn_status attn_block_norm_rows(attn_run *r, const attn_norm *norm, size_t D, float *x, const float *y)
+{
+    norm_task t = { .y = x, .x = x, .add = y, .num = r->input->T, .width = D };
+    return run_norm(r, norm, &t);
 }
 
 attn_status attn_block_add_norm(attn_run *r, const attn_norm *norm, float *x, const float *y)
 {
-    enum { BLOCK = 16384 }; /* elements worth handing to another thread */
-    size_t D = r->model->info.hidden_size, rows = BLOCK / D + 1;
-    norm_task t = {
-        .kernels = attn_runtime_table(r->runtime), .norm = norm, .x = x, .y = y, .eps = r->model->norm_eps, .T = r->input->T, .D = D, .rows = rows
-    };
-    attn_parallel(r->runtime, attn_ceil_div(t.T, rows), norm_rows, &t);
-    return t.overflow ? attn_fail(r->err, ATTN_E_OVERFLOW, "hidden_states", "a hidden state is too large for float32") : ATTN_OK;
+    return attn_block_norm_rows(r, norm, r->model->info.hidden_size, x, y);
+}
+
+attn_status attn_block_norm(attn_run *r, const attn_norm *norm, float *y, const float *x)
+{
+    norm_task t = { .y = y, .x = x, .num = r->input->T, .width = r->model->info.hidden_size };
+    return run_norm(r, norm, &t);
+}
+
+attn_status attn_block_norm_heads(attn_run *r, const attn_norm *norm, float *x, size_t heads, size_t d)
+{
+    norm_task t = { .y = x, .x = x, .num = r->input->T * heads, .width = d };
+    return run_norm(r, norm, &t);
+}
+
+/* ---- element by element ------------------------------------------------------------------------------------------------- */
+
+typedef struct row_task {
+    void (*kernel)(float *y, const float *x, size_t n);
+    float *y;
+    const float *x;
+    size_t n;
+} row_task;
+
+static void row_piece(void *ctx, size_t block, int slot)
+{
+    const row_task *t = ctx;
+    size_t first = block * BLOCK;
+    (void)slot;
+    t->kernel(t->y + first, t->x + first, attn_least(BLOCK, t->n - first));
+}
+
+static void all_rows(attn_run *r, void (*kernel)(float *, const float *, size_t), float *y, const float *x, size_t n)
+{
+    row_task t = { kernel, y, x, n };
+    attn_parallel(r->runtime, attn_ceil_div(n, BLOCK), row_piece, &t);
+}
+
+void attn_block_add(attn_run *r, float *x, const float *y)
+{
+    all_rows(r, attn_runtime_table(r->runtime)->add_row, x, y, r->input->T * r->model->info.hidden_size);
 }
 
 /* ---- embeddings --------------------------------------------------------------------------------------------------------- */
+
+/* Row of the table of positions of each token in turn, `counted` so far (Ott 2019). Embeddings that come without ids are all counted. */
+static size_t position_of(const attn_run *r, size_t t, size_t *counted)
+{
+    size_t first = r->model->first_position;
+    if (first > 0 && r->input->input_ids && (size_t)r->input->input_ids[t] == first - 1)
+        return first - 1;
+    return first + (*counted)++;
+}
 
 attn_status attn_block_embed(attn_run *r, const attn_embeddings *e, float *x)
 {
     const attn_kernels *k = attn_runtime_table(r->runtime);
     const attn_model_input *in = r->input;
-    size_t D = r->model->info.hidden_size;
+    size_t E = r->model->info.embedding_size, counted = 0;
     for (size_t t = 0; t < in->T; t++) {
-        float *row = x + t * D;
+        float *row = x + t * E;
         if (in->inputs_embeds)
-            memcpy(row, in->inputs_embeds + t * D, D * sizeof *row);
+            memcpy(row, in->inputs_embeds + t * E, E * sizeof *row);
         else
             attn_table_row(k, &e->word, (size_t)in->input_ids[t], row);
-        k->add_row(row, e->segment + (in->token_type_ids ? (size_t)in->token_type_ids[t] : 0) * D, D);
-        k->add_row(row, e->position + t * D, D);
+        for (size_t c = 0; c < E && e->factor != 0 && in->input_ids; c++)
+            row[c] *= e->factor;
+        if (e->segment)
+            k->add_row(row, e->segment + (in->token_type_ids ? (size_t)in->token_type_ids[t] : 0) * E, E);
+        if (e->position)
+            k->add_row(row, e->position + position_of(r, t, &counted) * E, E);
     }
-    return attn_block_add_norm(r, &e->norm, x, NULL);
+    return e->norm.gain ? attn_block_norm_rows(r, &e->norm, E, x, NULL) : ATTN_OK;
 }
 
 /* ---- feed-forward ------------------------------------------------------------------------------------------------------- */
@@ -111,4 +185,27 @@ attn_price attn_feed_forward_price(const attn_model *m, size_t T)
 {
     size_t D = m->info.hidden_size, F = m->dims[ATTN_DIM_FEED], up = attn_linear_bytes(m->runtime, T, D), down = attn_linear_bytes(m->runtime, T, F);
     return (attn_price){ .flops = 4 * (uint64_t)T * D * F, .bytes = attn_arena_bytes((uint64_t)T * F, sizeof(float)) + (up > down ? up : down) };
+}
+
+attn_status attn_block_gated_feed_forward(attn_run *r, const attn_feed_forward *w, float *y, const float *x)
+{
+    size_t T = r->input->T, D = r->model->info.hidden_size, F = w->up.w.n;
+    attn_arena_mark mark = attn_arena_save(r->arena);
+    float *gate = attn_take_floats(r, T, F), *up = gate ? attn_take_floats(r, T, F) : NULL;
+    attn_status st = up ? attn_linear(r->runtime, gate, F, x, D, T, &w->gate.w, w->gate.bias, r->model->act, r->arena, r->err) : ATTN_E_NOMEM;
+    if (st == ATTN_OK)
+        st = attn_linear(r->runtime, up, F, x, D, T, &w->up.w, w->up.bias, ATTN_ACT_NONE, r->arena, r->err);
+    if (st == ATTN_OK) {
+        all_rows(r, attn_runtime_table(r->runtime)->mul_row, up, gate, T * F);
+        st = attn_linear(r->runtime, y, D, up, F, T, &w->down.w, w->down.bias, ATTN_ACT_NONE, r->arena, r->err);
+    }
+    attn_arena_rewind(r->arena, mark);
+    return st;
+}
+
+attn_price attn_gated_feed_forward_price(const attn_model *m, size_t T)
+{
+    size_t D = m->info.hidden_size, F = m->dims[ATTN_DIM_FEED];
+    attn_price price = attn_feed_forward_price(m, T);
+    return (attn_price){ .flops = price.flops + 2 * (uint64_t)T * D * F, .bytes = price.bytes + attn_arena_bytes((uint64_t)T * F, sizeof(float)) };
 }

@@ -26,6 +26,13 @@ void attn_config_close(attn_config *c)
     c->root = NULL;
 }
 
+static attn_where where(const attn_config *c, const char *key)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s%s%s", c->section ? c->section : "", c->section ? "." : "", key);
+    return attn_at(c->file, path);
+}
+
 /* A value as it stands in the file, as much of it as a message has room for. */
 typedef struct quotation {
     char text[81];
@@ -48,7 +55,7 @@ static void fail(attn_config *c, attn_status code, const char *key, const json_t
         return;
     if (value)
         json_dump_callback(value, quote, &q, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
-    c->status = attn_fail(c->err, code, attn_at(c->file, key).text, "is %s%s", value ? q.text : "missing", what);
+    c->status = attn_fail(c->err, code, where(c, key).text, "is %s%s", value ? q.text : "missing", what);
 }
 
 size_t attn_config_size(attn_config *c, const char *key, size_t min, size_t max)
@@ -111,8 +118,110 @@ size_t attn_config_heads(attn_config *c, const char *key, const char *width_key,
 {
     size_t heads = attn_config_size(c, key, 1, ATTN_MAX_HEADS);
     if (c->status == ATTN_OK && width % heads != 0)
-        c->status = attn_fail(c->err, ATTN_E_FORMAT, attn_at(c->file, key).text, "is %zu, which does not divide %s, %zu", heads, width_key, width);
+        c->status = attn_fail(c->err, ATTN_E_FORMAT, where(c, key).text, "is %zu, which does not divide %s, %zu", heads, width_key, width);
     return heads;
+}
+
+/* ---- keys that may be missing ------------------------------------------------------------------------------------------- */
+
+bool attn_config_has(const attn_config *c, const char *key)
+{
+    const json_t *v = json_object_get(c->root, key);
+    return v && !json_is_null(v);
+}
+
+bool attn_config_is_null(const attn_config *c, const char *key)
+{
+    return json_is_null(json_object_get(c->root, key));
+}
+
+size_t attn_config_size_or(attn_config *c, const char *key, size_t min, size_t max, size_t otherwise)
+{
+    if (attn_config_has(c, key))
+        return attn_config_size(c, key, min, max);
+    attn_config_take(c, key);
+    return otherwise;
+}
+
+double attn_config_number_or(attn_config *c, const char *key, double min, double max, double otherwise)
+{
+    if (attn_config_has(c, key))
+        return attn_config_number(c, key, min, max);
+    attn_config_take(c, key);
+    return otherwise;
+}
+
+bool attn_config_flag_or(attn_config *c, const char *key, bool otherwise)
+{
+    const json_t *v = json_object_get(c->root, key);
+    bool given = attn_config_has(c, key), answer = given ? json_is_true(v) : otherwise;
+    if (given && !json_is_boolean(v))
+        fail(c, ATTN_E_FORMAT, key, v, ", must be true or false");
+    attn_config_take(c, key);
+    return answer;
+}
+
+/* ---- arrays and sections ------------------------------------------------------------------------------------------------ */
+
+/* The array of exactly n under a key, or NULL: recorded. */
+static const json_t *array_of(attn_config *c, const char *key, size_t n)
+{
+    char wanted[64];
+    const json_t *v = json_object_get(c->root, key);
+    snprintf(wanted, sizeof wanted, ", must be an array of %zu", n);
+    if (json_is_array(v) && json_array_size(v) == n)
+        return v;
+    fail(c, ATTN_E_FORMAT, key, v, wanted);
+    return NULL;
+}
+
+void attn_config_words(attn_config *c, const char *key, const attn_choice *choices, int *out, size_t n)
+{
+    const json_t *list = array_of(c, key, n);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = list ? json_array_get(list, i) : NULL;
+        const attn_choice *choice = choices;
+        while (choice->name && (!json_is_string(v) || strcmp(choice->name, json_string_value(v)) != 0))
+            choice++;
+        if (v && !choice->name)
+            fail(c, ATTN_E_UNSUPPORTED, key, v, ", which is not known here");
+        out[i] = choice->name ? choice->value : choices->value;
+    }
+    attn_config_take(c, key);
+}
+
+void attn_config_numbers(attn_config *c, const char *key, double min, double max, double *out, size_t n)
+{
+    char wanted[96];
+    const json_t *list = array_of(c, key, n);
+    snprintf(wanted, sizeof wanted, ", must be numbers from %g to %g", min, max);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = list ? json_array_get(list, i) : NULL;
+        bool good = json_is_number(v) && json_number_value(v) >= min && json_number_value(v) <= max;
+        if (v && !good)
+            fail(c, ATTN_E_FORMAT, key, v, wanted);
+        out[i] = good ? json_number_value(v) : min;
+    }
+    attn_config_take(c, key);
+}
+
+bool attn_config_enter(attn_config *c, const char *key, attn_config *inner)
+{
+    json_t *v = json_object_get(c->root, key);
+    if (attn_config_has(c, key) && !json_is_object(v))
+        fail(c, ATTN_E_FORMAT, key, v, ", must be an object");
+    *inner = (attn_config){ .file = c->file, .section = key, .status = c->status, .err = c->err, .root = json_is_object(v) ? json_incref(v) : NULL };
+    attn_config_take(c, key);
+    return inner->root != NULL;
+}
+
+void attn_config_leave(attn_config *c, attn_config *inner)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach(inner->root, key, v) fail(inner, ATTN_E_UNSUPPORTED, key, v, ", and the key is not known here");
+    c->status = inner->status;
+    attn_config_close(inner);
 }
 
 attn_activation attn_config_activation(attn_config *c, const char *key)

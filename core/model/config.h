@@ -23,7 +23,8 @@ enum {
 
 typedef struct attn_config {
     struct json_t *root;
-    const char *file; /* for errors; borrowed */
+    const char *file;    /* for errors; borrowed */
+    const char *section; /* for errors; NULL: none */
     attn_status status;
     attn_error *err;
 } attn_config;
@@ -50,6 +51,22 @@ int attn_config_choice_or_first(attn_config *, const char *key, const attn_choic
 size_t attn_config_heads(attn_config *, const char *key, const char *width_key, size_t width);
 /* An activation by the name transformers gives it. */
 attn_activation attn_config_activation(attn_config *, const char *key);
+/* Where a missing key or null has a meaning that the format gives it. */
+size_t attn_config_size_or(attn_config *, const char *key, size_t min, size_t max, size_t otherwise);
+double attn_config_number_or(attn_config *, const char *key, double min, double max, double otherwise);
+bool attn_config_flag_or(attn_config *, const char *key, bool otherwise); /* true or false */
+/* Whether the key is there and not null; there and null. */
+bool attn_config_has(const attn_config *, const char *key);
+bool attn_config_is_null(const attn_config *, const char *key);
+/* An array of exactly n: words that are choices; numbers in [min, max]. */
+void attn_config_words(attn_config *, const char *key, const attn_choice *, int *out, size_t n);
+void attn_config_numbers(attn_config *, const char *key, double min, double max, double *out, size_t n);
+
+/* The object under a key, to be read like a config of its own: false when there is none. After leaving, its failure is the outer one's; a key that was not
+ * read is one. */
+bool attn_config_enter(attn_config *, const char *key, attn_config *inner);
+void attn_config_leave(attn_config *, attn_config *inner);
+
 /* A switch this family has no formula for: missing, null, false and empty are fine, anything else is ATTN_E_UNSUPPORTED. */
 void attn_config_off(attn_config *, const char *key);
 /* A string, or the first of an array of strings; NULL when there is none. Borrowed until close; the key stays in. */

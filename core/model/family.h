@@ -9,7 +9,22 @@
 #include "attention/layer.h"
 #include "attn_model.h"
 #include "model/config.h"
+#include "model/rope.h"
 #include "model/weights.h"
+
+/* (z - mean z) / sqrt(var z + eps) * gain + shift; Ba 2016. Or z / sqrt(mean z^2 + eps) * gain; Zhang & Sennrich 2019. Which, and eps, is the model's. */
+typedef enum attn_norm_kind { ATTN_NORM_LAYER, ATTN_NORM_RMS } attn_norm_kind;
+typedef struct attn_norm {
+    const float *gain, *shift; /* [D]; gain NULL: there is no norm */
+} attn_norm;
+
+/* How a layer attends, beside its weights. */
+typedef struct attn_layer_form {
+    attn_rules rules;      /* scale, softcap, causality, windows; a run adds the mask and the length */
+    const attn_rope *rope; /* of the model's; NULL: queries and keys are not rotated */
+} attn_layer_form;
+
+enum { ATTN_MODEL_ROPES = 2 };
 
 /* A run in progress: what the caller gave, and what model.c worked out from it. */
 typedef struct attn_run {
@@ -20,8 +35,11 @@ typedef struct attn_run {
     const uint8_t *layer_kept; /* [L] */
     size_t num_layers;         /* to compute: the last one kept + 1 */
     attn_head_choice choice;
-    attn_analyst analyst; /* set where there are analyses */
-    float *rollout[2];    /* [T, T] for layers of even and odd numbers; NULL: not wanted */
+    attn_analyst analyst;                      /* set where there are analyses */
+    attn_rotation rotations[ATTN_MODEL_ROPES]; /* of the model's ropes */
+    const attn_norm *last_norm;                /* set by a family whose last hidden state is behind a norm of its own */
+    float *rollout[2];                         /* [T, T] for layers of even and odd numbers; NULL: not wanted */
+    attn_bias bias;                            /* added to the scores of every layer */
     attn_arena *arena;
     attn_cancel *cancel;
     const attn_sink *sink;
@@ -54,21 +72,36 @@ struct attn_model {
     attn_runtime *runtime;
     attn_model_info info;
     size_t dims[ATTN_DIM_COUNT]; /* the sizes its tensors have */
+    size_t num_layer_weights;    /* layers in the file; the family says which serves which. 0: as many as there are layers */
+    size_t first_position;       /* 0, or the id of padding + 1: the first token's row of the table of positions, padding not being counted */
+    unsigned traits;             /* bits that its bind table asks about */
     attn_activation act;
+    attn_norm_kind norm_kind;
     float norm_eps;
-    void *parts;  /* the family's own */
-    void *layers; /* [L] of binds.layer_bytes */
+    attn_rope ropes[ATTN_MODEL_ROPES]; /* width 0: none */
+    attn_layer_form *forms;            /* [L]; attn_model_forms */
+    void *parts;                       /* the family's own */
+    void *layers;                      /* [L] of binds.layer_bytes */
     attn_weights weights;
     attn_tokenizer *tokenizer; /* NULL: none */
     char *source, *architecture, *model_type;
     const char **unused_tensors, **ignored_keys;
 };
 
+/* The forms of a model's layers, all as in BERT at first: scale 1 / sqrt(d), every key seen, nothing rotated. For configure, once sizes are known; NULL, recorded
+ * in the config: no memory, or a size failed. */
+attn_layer_form *attn_model_forms(attn_model *, attn_config *);
+
 /* The family that serves a model_type; NULL: none does. */
 const attn_family *attn_family_find(const char *model_type);
 /* All model_types, ", " between them, cut to n bytes. */
 void attn_family_names(char *dst, size_t n);
 
-extern const attn_family attn_family_bert;
+extern const attn_family attn_family_bert, attn_family_roberta, attn_family_xlm_roberta, attn_family_electra;
+extern const attn_family attn_family_distilbert, attn_family_albert, attn_family_mpnet, attn_family_modernbert;
+/* Models that write from left to right. */
+extern const attn_family attn_family_llama, attn_family_mistral, attn_family_qwen2, attn_family_qwen3, attn_family_smollm3;
+extern const attn_family attn_family_gpt2, attn_family_gemma, attn_family_gemma2, attn_family_gemma3, attn_family_phi, attn_family_phi3, attn_family_gpt_neox,
+    attn_family_bloom;
 
 #endif

@@ -3,6 +3,7 @@
  * Opening reads config.json, lets the family say its sizes, opens the tokenizer and the weight files, binds, and closes the files again.
  * Running checks the input, works out which layers must be computed, makes ready what analyses need, and calls the family's forward pass.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,16 @@ static void refuse_extras(attn_config *c)
     attn_config_off(c, "auto_map"); /* code of its own beside the weights */
 }
 
+attn_layer_form *attn_model_forms(attn_model *m, attn_config *c)
+{
+    size_t L = m->info.num_hidden_layers;
+    if (c->status == ATTN_OK && !m->forms && !(m->forms = attn_calloc(L, sizeof *m->forms)))
+        c->status = attn_fail_memory(c->err);
+    for (size_t l = 0; l < L && c->status == ATTN_OK; l++)
+        m->forms[l].rules = (attn_rules){ .scale = (float)(1.0 / sqrt((double)m->info.head_dim)), .left_window_size = -1, .right_window_size = -1 };
+    return c->status == ATTN_OK ? m->forms : NULL;
+}
+
 static attn_status read_config(attn_model *m, const attn_source *source, attn_error *err)
 {
     attn_file file;
@@ -55,6 +66,8 @@ static attn_status read_config(attn_model *m, const attn_source *source, attn_er
     if (st == ATTN_OK) {
         m->family->configure(m, &c);
         refuse_extras(&c);
+        if (!m->forms)
+            (void)attn_model_forms(m, &c);
         st = c.status;
     }
     if (st == ATTN_OK)
@@ -107,12 +120,14 @@ static attn_status read_weights(attn_model *m, const attn_source *source, attn_e
 {
     attn_checkpoint c;
     attn_status st = attn_checkpoint_open(&c, source, err);
+    size_t num_layers = m->num_layer_weights ? m->num_layer_weights : m->info.num_hidden_layers;
+    attn_bind_sizes sizes = { m->dims, num_layers, m->traits };
     m->parts = attn_calloc(1, m->family->parts_bytes);
-    m->layers = attn_calloc(m->info.num_hidden_layers, m->family->binds.layer_bytes);
+    m->layers = attn_calloc(num_layers, m->family->binds.layer_bytes);
     if (st == ATTN_OK && (!m->parts || !m->layers))
         st = attn_fail_memory(err);
     if (st == ATTN_OK)
-        st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, &c, m->dims, m->info.num_hidden_layers, m->parts, m->layers, err);
+        st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, &c, &sizes, m->parts, m->layers, err);
     if (st == ATTN_OK)
         st = list_unused(m, &c, err);
     attn_checkpoint_close(&c);
@@ -123,6 +138,7 @@ static void fill_info(attn_model *m)
 {
     m->info.architecture = m->architecture;
     m->info.model_type = m->model_type;
+    m->info.embedding_size = m->dims[ATTN_DIM_EMBEDDING] ? m->dims[ATTN_DIM_EMBEDDING] : m->info.hidden_size;
     m->info.source = m->source;
     m->info.dtype = m->weights.dtype;
     m->info.num_parameters = m->weights.parameters;
@@ -167,6 +183,9 @@ void attn_model_close(attn_model *m)
     attn_free(m->weights.block);
     attn_free(m->parts);
     attn_free(m->layers);
+    attn_free(m->forms);
+    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++)
+        attn_free(m->ropes[i].pair_factor);
     attn_free(m->source);
     attn_free(m->architecture);
     attn_free(m->model_type);
@@ -189,6 +208,8 @@ const attn_tokenizer *attn_model_get_tokenizer(const attn_model *m)
 
 static attn_status check_ids(const char *name, const int32_t *ids, size_t n, size_t end, const char *what, attn_error *err)
 {
+    if (ids && end == 0)
+        return attn_fail(err, ATTN_E_INPUT, name, "the model has no %s", what);
     for (size_t i = 0; ids && i < n; i++)
         if (ids[i] < 0 || (size_t)ids[i] >= end)
             return attn_fail(err, ATTN_E_INPUT, name, "number %zu is %d, the model's %s are 0 to %zu", i, (int)ids[i], what, end - 1);
@@ -226,6 +247,9 @@ static bool rolls_out(const attn_keep *keep)
 static uint64_t prepared_bytes(const attn_model *m, const attn_plan *p)
 {
     uint64_t bytes = attn_plus(attn_arena_bytes(m->info.num_hidden_layers, 1), attn_head_choice_bytes(&p->choice, m->info.num_attention_heads));
+    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++)
+        if (m->ropes[i].width > 0)
+            bytes = attn_plus(bytes, 2 * attn_arena_bytes((uint64_t)p->T * (m->ropes[i].width / 2), sizeof(float)));
     if (p->keep->analyses)
         bytes = attn_plus(bytes, attn_analyst_bytes(p->keep->analyses, p->T));
     if (rolls_out(p->keep))
@@ -261,6 +285,24 @@ static attn_status prepare_layers(attn_run *r)
     return ATTN_OK;
 }
 
+static attn_status prepare_rotations(attn_run *r)
+{
+    size_t T = r->input->T;
+    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++) {
+        const attn_rope *rope = &r->model->ropes[i];
+        attn_rotation *rotation = &r->rotations[i];
+        rotation->width = rope->width;
+        if (rope->width == 0)
+            continue;
+        rotation->cosine = attn_take_floats(r, T, rope->width / 2);
+        rotation->sine = rotation->cosine ? attn_take_floats(r, T, rope->width / 2) : NULL;
+        if (!rotation->sine)
+            return ATTN_E_NOMEM;
+        attn_rotation_fill(r->runtime, rope, rotation, T);
+    }
+    return ATTN_OK;
+}
+
 static attn_status prepare_analyses(attn_run *r)
 {
     size_t T = r->input->T;
@@ -293,6 +335,8 @@ attn_status attn_model_run(const attn_model *m, const attn_model_input *in, cons
         st = attn_head_choice_make(&r.choice, keep, m->info.num_attention_heads, arena, err);
     if (st == ATTN_OK)
         st = prepare_analyses(&r);
+    if (st == ATTN_OK)
+        st = prepare_rotations(&r);
     if (st == ATTN_OK)
         st = m->family->forward(&r);
     attn_arena_rewind(arena, mark);

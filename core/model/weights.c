@@ -8,10 +8,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Which rows of a tensor: `length` of each group of `group`, from `start` on. */
+typedef struct slice {
+    size_t group, start, length;
+} slice;
+
 typedef struct binding {
     attn_tensor *tensor;
     void *target;
-    attn_store store;
+    unsigned store;
+    size_t n, k;          /* what is kept: [n, k], or [n] with k = 1 */
+    slice rows;           /* where the file has these n rows (transposed: columns) */
     size_t offset, bytes; /* in the block */
 } binding;
 
@@ -20,7 +27,7 @@ typedef struct binder {
     const attn_gemm *gemm;
     const attn_bind_table *table;
     const attn_checkpoint *checkpoint;
-    const size_t *dims;
+    const attn_bind_sizes *sizes;
     binding *list;
     size_t count;
     size_t bytes; /* of the block */
@@ -69,12 +76,46 @@ static attn_tensor *find(const binder *b, const char *name)
     return t;
 }
 
-static size_t expected_shape(const binder *b, const attn_bind *row, size_t shape[2])
+static size_t kept_shape(const binder *b, const attn_bind *row, size_t shape[2])
 {
     size_t rank = 0;
     while (rank < 2 && row->shape[rank] != ATTN_DIM_NONE) {
-        shape[rank] = b->dims[row->shape[rank]];
+        shape[rank] = b->sizes->dims[row->shape[rank]];
         rank++;
+    }
+    return rank;
+}
+
+/* Where the n rows of this line lie among the file's, `all` of them. */
+static slice find_part(const binder *b, unsigned part, size_t n, size_t *all)
+{
+    const size_t *dims = b->sizes->dims;
+    size_t Q = dims[ATTN_DIM_QUERY], K = dims[ATTN_DIM_KEY], F = dims[ATTN_DIM_FEED], G = dims[ATTN_DIM_GROUPS] ? dims[ATTN_DIM_GROUPS] : 1;
+    switch (part) {
+    case ATTN_PART_QUERY:
+    case ATTN_PART_KEY:
+    case ATTN_PART_VALUE:
+        *all = Q + 2 * K;
+        return (slice){ *all / G, (part == ATTN_PART_QUERY ? 0 : part == ATTN_PART_KEY ? Q : Q + K) / G, n / G };
+    case ATTN_PART_GATE:
+    case ATTN_PART_UP:
+        *all = 2 * F;
+        return (slice){ *all, part == ATTN_PART_GATE ? 0 : F, n };
+    default:
+        *all = n;
+        return (slice){ n, 0, n };
+    }
+}
+
+/* The shape that the file should have. */
+static size_t expected_shape(const binder *b, const attn_bind *row, size_t shape[2])
+{
+    size_t all, rank = kept_shape(b, row, shape);
+    (void)find_part(b, row->store & ATTN_PARTS, shape[0], &all);
+    shape[0] = all;
+    if (row->store & ATTN_STORE_TRANSPOSED) {
+        shape[0] = shape[1];
+        shape[1] = all;
     }
     return rank;
 }
@@ -105,15 +146,14 @@ static attn_status check(const binder *b, const attn_tensor *t, const attn_bind 
     return ATTN_OK;
 }
 
-/* Bytes a tensor takes in the block; 0 when it does not fit. The file holds it already, so only padding can make it overflow. */
-static size_t stored_bytes(const binder *b, const attn_tensor *t, attn_store store)
+/* Bytes it takes in the block; 0 when it does not fit. */
+static size_t stored_bytes(const binder *b, const binding *d)
 {
-    size_t bytes = 0;
-    if (store == ATTN_STORE_PANELS)
-        return attn_gemm_panel_bytes(b->gemm, t->shape[0], t->shape[1]);
-    if (store == ATTN_STORE_TABLE)
-        return t->bytes;
-    return attn_mul(t->bytes / element_bytes(t->type), sizeof(float), &bytes) ? bytes : 0;
+    size_t count, bytes;
+    if ((d->store & ATTN_STORE_KINDS) == ATTN_STORE_PANELS)
+        return attn_gemm_panel_bytes(b->gemm, d->n, d->k);
+    size_t size = (d->store & ATTN_STORE_KINDS) == ATTN_STORE_TABLE ? element_bytes(d->tensor->type) : sizeof(float);
+    return attn_mul(d->n, d->k, &count) && attn_mul(count, size, &bytes) ? bytes : 0;
 }
 
 static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *base)
@@ -127,25 +167,41 @@ static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *
     if (st != ATTN_OK)
         return st;
     binding *d = &b->list[b->count++];
-    *d = (binding){ .tensor = t, .target = base + row->offset, .store = row->store, .offset = b->bytes, .bytes = stored_bytes(b, t, row->store) };
+    size_t shape[2] = { 0 }, all, rank = kept_shape(b, row, shape);
+    *d = (binding){ .tensor = t, .target = base + row->offset, .store = row->store, .n = shape[0], .k = rank == 2 ? shape[1] : 1, .offset = b->bytes };
+    d->rows = find_part(b, row->store & ATTN_PARTS, d->n, &all);
+    d->bytes = stored_bytes(b, d);
     if (d->bytes == 0 || !attn_add(b->bytes, d->bytes, &b->bytes) || !attn_add(b->bytes, ALIGN - 1, &b->bytes))
         return attn_fail_memory(b->err);
     b->bytes &= ~(size_t)(ALIGN - 1);
-    if (row->store == ATTN_STORE_PANELS && t->shape[1] * b->rows > b->step)
-        b->step = t->shape[1] * b->rows;
+    if (d->k * b->rows > b->step)
+        b->step = d->k * b->rows;
     t->used = true;
     return ATTN_OK;
 }
 
-static attn_status resolve_all(binder *b, size_t num_layers, void *parts, void *layers)
+/* Whether the model has such a tensor at all. */
+static bool is_there(const binder *b, const attn_bind *row)
+{
+    unsigned traits = (row->store & ATTN_TRAITS) >> 8;
+    size_t shape[2], rank = kept_shape(b, row, shape);
+    for (size_t i = 0; i < rank; i++)
+        if (shape[i] == 0)
+            return false;
+    return (b->sizes->traits & traits) == traits;
+}
+
+static attn_status resolve_all(binder *b, void *parts, void *layers)
 {
     attn_status st = ATTN_OK;
     for (size_t r = 0; r < b->table->num_rows && st == ATTN_OK; r++) {
         const attn_bind *row = &b->table->rows[r];
+        if (!is_there(b, row))
+            continue;
         if (!strstr(row->name, "%zu"))
             st = resolve(b, row, 0, parts);
         else
-            for (size_t l = 0; l < num_layers && st == ATTN_OK; l++)
+            for (size_t l = row->store & ATTN_NOT_FIRST ? 1 : 0; l < b->sizes->num_layers && st == ATTN_OK; l++)
                 st = resolve(b, row, l, (char *)layers + l * b->table->layer_bytes);
     }
     return st;
@@ -163,38 +219,54 @@ static void widen(const attn_kernels *k, float *dst, const void *src, attn_dtype
         k->from_bfloat16(dst, src, n);
 }
 
-/* The next n elements of a tensor as float32 in b->wide, by way of b->raw since a file aligns nothing. False: one of them is not finite. */
-static bool read_floats(binder *b, const attn_tensor *t, size_t first, size_t n)
+/* n elements of a tensor as float32 at `to` of b->wide, by way of b->raw since a file aligns nothing. */
+static void read_floats(binder *b, const attn_tensor *t, size_t first, size_t n, size_t to)
 {
     size_t size = element_bytes(t->type);
     memcpy(b->raw, t->data + first * size, n * size);
-    widen(b->kernels, b->wide, b->raw, t->type, n);
-    return b->kernels->all_finite(b->wide, n);
+    widen(b->kernels, b->wide + to, b->raw, t->type, n);
+}
+
+/* Rows [first, first + rows) of what is kept, into b->wide: [rows, k], or [k, rows] where the file has it transposed. False: one is not finite. */
+static bool read_rows(binder *b, const binding *d, size_t first, size_t rows)
+{
+    const slice *s = &d->rows;
+    bool transposed = d->store & ATTN_STORE_TRANSPOSED;
+    size_t width = d->tensor->shape[1]; /* of a transposed one */
+    for (size_t i = 0, run; i < rows; i += run) {
+        size_t within = (first + i) % s->length, from = (first + i) / s->length * s->group + s->start + within;
+        run = attn_least(rows - i, s->length - within);
+        if (!transposed)
+            read_floats(b, d->tensor, from * d->k, run * d->k, i * d->k);
+        else
+            for (size_t c = 0; c < d->k; c++)
+                read_floats(b, d->tensor, c * width + from, run, c * rows + i);
+    }
+    return b->kernels->all_finite(b->wide, rows * d->k);
 }
 
 static bool fill_panels(binder *b, const binding *d, float *dst)
 {
-    const attn_tensor *t = d->tensor;
-    size_t n = t->shape[0], k = t->shape[1];
-    for (size_t i = 0; i < n; i += b->rows) {
-        size_t rows = n - i < b->rows ? n - i : b->rows;
-        if (!read_floats(b, t, i * k, rows * k))
+    bool transposed = d->store & ATTN_STORE_TRANSPOSED;
+    for (size_t i = 0, rows; i < d->n; i += rows) {
+        rows = attn_least(d->n - i, b->rows);
+        if (!read_rows(b, d, i, rows))
             return false;
-        attn_gemm_pack(b->gemm, dst + i * k, b->wide, rows, k, (ptrdiff_t)k, 1);
+        attn_gemm_pack(b->gemm, dst + i * d->k, b->wide, rows, d->k, transposed ? 1 : (ptrdiff_t)d->k, transposed ? (ptrdiff_t)rows : 1);
     }
-    *(attn_panels *)d->target = (attn_panels){ dst, n, k };
+    *(attn_panels *)d->target = (attn_panels){ dst, d->n, d->k };
     return true;
 }
 
 static bool fill_floats(binder *b, const binding *d, float *dst)
 {
-    const attn_tensor *t = d->tensor;
-    size_t total = t->bytes / element_bytes(t->type);
-    for (size_t i = 0; i < total; i += b->step) {
-        size_t n = total - i < b->step ? total - i : b->step;
-        if (!read_floats(b, t, i, n))
+    for (size_t i = 0, rows; i < d->n; i += rows) {
+        rows = attn_least(d->n - i, b->rows);
+        if (!read_rows(b, d, i, rows))
             return false;
-        memcpy(dst + i, b->wide, n * sizeof *dst);
+        for (size_t j = 0; (d->store & ATTN_STORE_PLUS_ONE) && j < rows * d->k; j++)
+            b->wide[j] += 1;
+        memcpy(dst + i * d->k, b->wide, rows * d->k * sizeof *dst);
     }
     *(const float **)d->target = dst;
     return true;
@@ -203,19 +275,19 @@ static bool fill_floats(binder *b, const binding *d, float *dst)
 static bool fill_table(binder *b, const binding *d, void *dst)
 {
     const attn_tensor *t = d->tensor;
-    size_t total = t->bytes / element_bytes(t->type);
-    for (size_t i = 0; i < total; i += b->step)
-        if (!read_floats(b, t, i, total - i < b->step ? total - i : b->step))
+    for (size_t i = 0; i < d->n; i += b->rows)
+        if (!read_rows(b, d, i, attn_least(d->n - i, b->rows)))
             return false;
     memcpy(dst, t->data, t->bytes);
-    *(attn_table *)d->target = (attn_table){ dst, t->type, t->shape[0], t->shape[1] };
+    *(attn_table *)d->target = (attn_table){ dst, t->type, d->n, d->k };
     return true;
 }
 
 static attn_status fill(binder *b, const binding *d, char *aligned)
 {
     void *dst = aligned + d->offset;
-    bool finite = d->store == ATTN_STORE_PANELS ? fill_panels(b, d, dst) : d->store == ATTN_STORE_TABLE ? fill_table(b, d, dst) : fill_floats(b, d, dst);
+    unsigned kind = d->store & ATTN_STORE_KINDS;
+    bool finite = kind == ATTN_STORE_PANELS ? fill_panels(b, d, dst) : kind == ATTN_STORE_TABLE ? fill_table(b, d, dst) : fill_floats(b, d, dst);
     attn_file_drop(d->tensor->data, d->tensor->bytes);
     if (!finite)
         return attn_fail(b->err, ATTN_E_FORMAT, attn_at(d->tensor->file, d->tensor->name).text, "holds a value that is not finite");
@@ -241,29 +313,28 @@ static attn_status fill_all(binder *b, attn_weights *out)
         return attn_fail_memory(b->err);
     char *aligned = (char *)(((uintptr_t)out->block + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
     for (size_t i = 0; i < b->count && st == ATTN_OK; i++) {
-        const attn_tensor *t = b->list[i].tensor;
         st = fill(b, &b->list[i], aligned);
-        out->parameters += t->bytes / element_bytes(t->type);
+        out->parameters += b->list[i].n * b->list[i].k;
     }
     out->bytes = b->bytes;
     out->dtype = dtype_of(b);
     return st;
 }
 
-attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const attn_bind_table *table, const attn_checkpoint *c, const size_t *dims,
-                              size_t num_layers, void *parts, void *layers, attn_error *err)
+attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const attn_bind_table *table, const attn_checkpoint *c, const attn_bind_sizes *sizes,
+                              void *parts, void *layers, attn_error *err)
 {
     *out = (attn_weights){ 0 };
-    binder b = { .kernels = attn_runtime_table(rt), .gemm = attn_runtime_gemm(rt), .table = table, .checkpoint = c, .dims = dims, .err = err };
+    binder b = { .kernels = attn_runtime_table(rt), .gemm = attn_runtime_gemm(rt), .table = table, .checkpoint = c, .sizes = sizes, .err = err };
     size_t mr, nr;
     attn_gemm_tile(b.gemm, &mr, &nr);
     b.step = b.rows = attn_round_up(SOME_ROWS, mr);
     attn_status st = ATTN_OK;
-    b.list = attn_calloc(table->num_rows * (num_layers + 1), sizeof *b.list);
+    b.list = attn_calloc(table->num_rows * (sizes->num_layers + 1), sizeof *b.list);
     if (!b.list)
         st = attn_fail_memory(err);
     if (st == ATTN_OK)
-        st = resolve_all(&b, num_layers, parts, layers);
+        st = resolve_all(&b, parts, layers);
     if (st == ATTN_OK)
         st = fill_all(&b, out);
     if (st != ATTN_OK) {

@@ -3,6 +3,9 @@
  * A line says the tensor's name, its shape as named sizes of the model, how it is kept, and where the pointer to it goes. Names are looked for as they stand
  * and behind the family's base prefix ("bert."); LayerNorm.weight and .bias also under their old names, gamma and beta. What no line asked for is listed in the
  * model's info.
+ *
+ * The file may have it otherwise: turned round ([in, out], GPT-2), several projections in one tensor (each line then takes its part), a gain less 1 (Gemma), or
+ * not at all unless config.json says so (biases). Flags beside the store say that; the forward pass sees none of it.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_WEIGHTS_H
 #define ATTN_WEIGHTS_H
@@ -12,22 +15,42 @@
 
 /* The sizes a tensor's shape can be made of. */
 typedef enum attn_dim {
-    ATTN_DIM_NONE,     /* ends a shape */
-    ATTN_DIM_HIDDEN,   /* D */
-    ATTN_DIM_QUERY,    /* H * d */
-    ATTN_DIM_KEY,      /* G * d */
-    ATTN_DIM_FEED,     /* F */
-    ATTN_DIM_VOCAB,    /* V */
-    ATTN_DIM_POSITION, /* positions */
-    ATTN_DIM_SEGMENT,  /* segment types */
+    ATTN_DIM_NONE,      /* ends a shape */
+    ATTN_DIM_HIDDEN,    /* D */
+    ATTN_DIM_QUERY,     /* H * d */
+    ATTN_DIM_KEY,       /* G * d */
+    ATTN_DIM_FEED,      /* F */
+    ATTN_DIM_VOCAB,     /* V */
+    ATTN_DIM_POSITION,  /* positions */
+    ATTN_DIM_SEGMENT,   /* segment types */
+    ATTN_DIM_HEAD,      /* d */
+    ATTN_DIM_GROUPS,    /* of a fused query, key and value: see ATTN_PART_QUERY; 0 is 1 */
+    ATTN_DIM_EMBEDDING, /* E, where embeddings have a size of their own */
+    ATTN_DIM_HEADS,     /* H */
+    ATTN_DIM_BUCKETS,   /* of relative positions */
     ATTN_DIM_COUNT
 } attn_dim;
 
 typedef enum attn_store {
     ATTN_STORE_PANELS, /* a linear layer's [out, in], packed for the micro-kernel: goes into an attn_panels */
     ATTN_STORE_FLOATS, /* float32 as it stands: goes into a const float * */
-    ATTN_STORE_TABLE   /* an embedding table, kept in the file's dtype and widened row by row: goes into an attn_table */
+    ATTN_STORE_TABLE,  /* an embedding table, kept in the file's dtype and widened row by row: goes into an attn_table */
+    ATTN_STORE_KINDS = 3,
+    /* Flags beside one of the above; a table takes the last alone. The shape is what is kept, these say what the file has instead. */
+    ATTN_STORE_TRANSPOSED = 1 << 2, /* [in, out] */
+    ATTN_STORE_PLUS_ONE = 1 << 3,   /* numbers less 1 */
+    /* A part of the tensor's rows: of query, key and value as [GROUPS][query | key | value], each with its share of the rows; */
+    ATTN_PART_QUERY = 1 << 4,
+    ATTN_PART_KEY = 2 << 4,
+    ATTN_PART_VALUE = 3 << 4,
+    ATTN_PART_GATE = 4 << 4, /* of [gate | up] */
+    ATTN_PART_UP = 5 << 4,
+    ATTN_PARTS = 7 << 4,
+    ATTN_NOT_FIRST = 1 << 7, /* not in layer 0 */
+    ATTN_TRAITS = 0xff << 8
 } attn_store;
+/* The line holds only for models that have this trait, one of eight bits that the family gives a meaning (attn_model.traits). */
+#define ATTN_WHEN(trait) ((unsigned)(trait) << 8)
 
 typedef struct attn_table {
     const void *data; /* 64-byte aligned */
@@ -49,6 +72,13 @@ typedef struct attn_bind_table {
     size_t layer_bytes; /* sizeof a layer's struct */
 } attn_bind_table;
 
+/* What the names and shapes of a table stand for in one model. */
+typedef struct attn_bind_sizes {
+    const size_t *dims; /* the value of each attn_dim */
+    size_t num_layers;
+    unsigned traits;
+} attn_bind_sizes;
+
 /* What binding gives. */
 typedef struct attn_weights {
     void *block; /* all weights; attn_free */
@@ -56,11 +86,11 @@ typedef struct attn_weights {
     const char *dtype; /* "float32", ...; static */
 } attn_weights;
 
-/* Fills parts and layers [num_layers] as the table says. dims: the value of each attn_dim. Errors name the tensor, and what was expected and found:
+/* Fills parts and layers [num_layers] as the table says. Errors name the tensor, and what was expected and found:
  * ATTN_E_FORMAT (missing, misshapen, not finite), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_NOMEM.
  * The checkpoint's tensors that were found are marked used, and their pages given back. */
-ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *, const size_t *dims,
-                                              size_t num_layers, void *parts, void *layers, attn_error *);
+ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *,
+                                              const attn_bind_sizes *, void *parts, void *layers, attn_error *);
 
 /* dst [cols] = row `row` of the table, as float32. */
 void attn_table_row(const attn_kernels *, const attn_table *, size_t row, float *dst);

@@ -52,6 +52,77 @@ START_TEST(a_number_may_be_written_as_an_integer_and_must_be_in_range)
 }
 END_TEST
 
+START_TEST(a_key_that_may_be_missing_has_its_meaning_and_nothing_else)
+{
+    attn_error err;
+    attn_config c = open_config("{\"a\": null, \"b\": 7, \"c\": 2.5, \"d\": true, \"e\": false}", &err);
+    ck_assert(attn_config_is_null(&c, "a") && !attn_config_is_null(&c, "b") && !attn_config_is_null(&c, "z"));
+    ck_assert(!attn_config_has(&c, "a") && attn_config_has(&c, "b") && !attn_config_has(&c, "z"));
+    ck_assert_uint_eq(attn_config_size_or(&c, "a", 1, 10, 4), 4);
+    ck_assert_uint_eq(attn_config_size_or(&c, "z", 1, 10, 0), 0);
+    ck_assert_uint_eq(attn_config_size_or(&c, "b", 1, 10, 4), 7);
+    ck_assert(attn_config_number_or(&c, "c", 0, 3, 1) == 2.5 && attn_config_number_or(&c, "z", 0, 3, 9) == 9);
+    ck_assert(attn_config_flag_or(&c, "d", false) && !attn_config_flag_or(&c, "e", true) && attn_config_flag_or(&c, "z", true));
+    ck_assert_int_eq(c.status, ATTN_OK);
+    attn_config_close(&c);
+    c = open_config("{\"n\": 11}", &err);
+    ck_assert_uint_eq(attn_config_size_or(&c, "n", 1, 10, 4), 1);
+    ck_assert_int_eq(c.status, ATTN_E_FORMAT);
+    attn_config_close(&c);
+}
+END_TEST
+
+START_TEST(an_array_has_its_length_and_what_may_stand_in_it)
+{
+    static const attn_choice choices[] = { { "a", 5 }, { "b", 6 }, { NULL, 0 } };
+    static const struct {
+        const char *json;
+        attn_status words, numbers;
+    } cases[] = { { "{\"n\": [\"b\", \"a\"]}", ATTN_OK, ATTN_E_FORMAT },
+                  { "{\"n\": [0, 1]}", ATTN_E_UNSUPPORTED, ATTN_OK },
+                  { "{\"n\": [\"b\", \"c\"]}", ATTN_E_UNSUPPORTED, ATTN_E_FORMAT },
+                  { "{\"n\": [0, 1.5]}", ATTN_E_UNSUPPORTED, ATTN_E_FORMAT },
+                  { "{\"n\": [\"b\"]}", ATTN_E_FORMAT, ATTN_E_FORMAT },
+                  { "{\"n\": {}}", ATTN_E_FORMAT, ATTN_E_FORMAT },
+                  { "{}", ATTN_E_FORMAT, ATTN_E_FORMAT } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attn_error err;
+        int words[2];
+        double numbers[2];
+        attn_config c = open_config(cases[i].json, &err);
+        attn_config_words(&c, "n", choices, words, 2);
+        ck_assert_int_eq(c.status, cases[i].words);
+        ck_assert(c.status != ATTN_OK || (words[0] == 6 && words[1] == 5));
+        attn_config_close(&c);
+        c = open_config(cases[i].json, &err);
+        attn_config_numbers(&c, "n", 0, 1, numbers, 2);
+        ck_assert_int_eq(c.status, cases[i].numbers);
+        ck_assert(c.status != ATTN_OK || (numbers[0] == 0 && numbers[1] == 1));
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
+START_TEST(a_section_is_read_to_its_last_key)
+{
+    attn_error err;
+    attn_config inner, c = open_config("{\"s\": {\"x\": 3, \"y\": 4}, \"t\": 5, \"u\": {}}", &err);
+    ck_assert(!attn_config_enter(&c, "z", &inner) && attn_config_enter(&c, "u", &inner));
+    attn_config_leave(&c, &inner);
+    ck_assert_int_eq(c.status, ATTN_OK);
+    ck_assert(attn_config_enter(&c, "s", &inner));
+    ck_assert_uint_eq(attn_config_size(&inner, "x", 1, 10), 3);
+    attn_config_leave(&c, &inner);
+    ck_assert_int_eq(c.status, ATTN_E_UNSUPPORTED);
+    ck_assert_str_eq(err.where, "config.json: s.y");
+    attn_config_close(&c);
+    c = open_config("{\"t\": 5}", &err);
+    ck_assert(!attn_config_enter(&c, "t", &inner));
+    ck_assert_int_eq(c.status, ATTN_E_FORMAT);
+    attn_config_close(&c);
+}
+END_TEST
+
 START_TEST(the_first_failure_sticks)
 {
     attn_error err;
@@ -206,6 +277,9 @@ int main(void)
     tcase_add_test(tcase, a_long_value_is_cut_in_the_message);
     tcase_add_test(tcase, heads_divide_the_width);
     tcase_add_test(tcase, what_was_not_read_is_listed_in_order);
+    tcase_add_test(tcase, a_key_that_may_be_missing_has_its_meaning_and_nothing_else);
+    tcase_add_test(tcase, an_array_has_its_length_and_what_may_stand_in_it);
+    tcase_add_test(tcase, a_section_is_read_to_its_last_key);
     tcase_add_test(tcase, a_choice_that_may_be_missing_takes_the_first);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);

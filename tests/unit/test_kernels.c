@@ -503,6 +503,43 @@ START_TEST(a_constant_row_gives_the_shift_and_an_overflow_gives_nan)
 }
 END_TEST
 
+/* ---- RMS norm --------------------------------------------------------------------------------------------------------- */
+
+static void rms_norm_body(void)
+{
+    static float x[MOST], y[MOST + GUARD], in_place[MOST];
+    double worst = 0;
+    fill(gain, MOST, -2, 2);
+    for (size_t n = 1; n; n = next_size(n))
+        for (double size = 1e-12; size < 1e15; size *= 1e3) {
+            double squares = 0;
+            fill(x, n, -size, size);
+            for (size_t i = 0; i < n; i++)
+                squares += (double)x[i] * (double)x[i] / (double)n;
+            set_guard(y, n);
+            table->rms_norm_row(y, x, gain, n, 1e-6f);
+            check_guard(y, n);
+            for (size_t i = 0; i < n; i++) {
+                double want = (double)x[i] / sqrt(squares + (double)1e-6f) * (double)gain[i];
+                worst = fmax(worst, fabs((double)y[i] - want) / (fabs(want) + 1e-30));
+            }
+            memcpy(in_place, x, n * sizeof *x);
+            table->rms_norm_row(in_place, in_place, gain, n, 1e-6f);
+            ck_assert_mem_eq(in_place, y, n * sizeof *y);
+        }
+    fprintf(stderr, "%-6s rms norm: relative error %.2e\n", table->name, worst);
+    ck_assert_double_le(worst, 1e-6);
+    fill(x, 50, -1e30, 1e30); /* the mean square leaves float32 */
+    table->rms_norm_row(y, x, gain, 50, 1e-6f);
+    ck_assert(!table->all_finite(y, 50));
+}
+
+START_TEST(rms_norm_agrees_with_double_for_any_size_and_in_place)
+{
+    each_table(rms_norm_body);
+}
+END_TEST
+
 /* ---- the rest --------------------------------------------------------------------------------------------------------- */
 
 static void add_body(void)
@@ -517,10 +554,15 @@ static void add_body(void)
         table->add_row(y, x, n);
         check_guard(y, n);
         ck_assert_mem_eq(y, want, n * sizeof *y);
+        for (size_t i = 0; i < n; i++)
+            want[i] = y[i] * x[i];
+        table->mul_row(y, x, n);
+        check_guard(y, n);
+        ck_assert_mem_eq(y, want, n * sizeof *y);
     }
 }
 
-START_TEST(add_row_adds)
+START_TEST(add_row_adds_and_mul_row_multiplies)
 {
     each_table(add_body);
 }
@@ -634,7 +676,8 @@ int main(void)
     tcase_add_test(c, layer_norm_agrees_with_double_also_around_a_large_mean);
     tcase_add_test(c, layer_norm_works_in_place_of_x_and_of_the_residual);
     tcase_add_test(c, a_constant_row_gives_the_shift_and_an_overflow_gives_nan);
-    tcase_add_test(c, add_row_adds);
+    tcase_add_test(c, rms_norm_agrees_with_double_for_any_size_and_in_place);
+    tcase_add_test(c, add_row_adds_and_mul_row_multiplies);
     tcase_add_test(c, all_finite_finds_a_single_bad_number);
     tcase_add_test(c, transpose_moves_every_number_and_touches_no_other);
     tcase_add_test(c, bits_depend_neither_on_alignment_nor_on_masked_keys_behind);

@@ -1,0 +1,150 @@
+/* decoder.c - see the header.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "model/decoder.h"
+
+/* ---- config.json -------------------------------------------------------------------------------------------------------- */
+
+const attn_decoder_keys attn_llama_keys = { "hidden_size",       "num_hidden_layers",       "num_attention_heads", "num_key_value_heads",
+                                            "intermediate_size", "max_position_embeddings", "hidden_act",          "rms_norm_eps" };
+
+static void read_heads(attn_model *m, attn_config *c, const attn_decoder_keys *keys)
+{
+    attn_model_info *i = &m->info;
+    bool has_dim = attn_config_has(c, "head_dim");
+    size_t H = has_dim ? attn_config_size(c, keys->num_attention_heads, 1, ATTN_MAX_HEADS)
+                       : attn_config_heads(c, keys->num_attention_heads, keys->hidden_size, i->hidden_size);
+    i->num_attention_heads = i->num_key_value_heads = H;
+    if (keys->num_key_value_heads && attn_config_has(c, keys->num_key_value_heads))
+        i->num_key_value_heads = attn_config_heads(c, keys->num_key_value_heads, keys->num_attention_heads, H);
+    i->head_dim = attn_config_size_or(c, "head_dim", 1, ATTN_MAX_HIDDEN, i->hidden_size / H);
+    m->dims[ATTN_DIM_HEAD] = i->head_dim;
+    m->dims[ATTN_DIM_QUERY] = H * i->head_dim;
+    m->dims[ATTN_DIM_KEY] = i->num_key_value_heads * i->head_dim;
+}
+
+bool attn_decoder_configure(attn_model *m, attn_config *c, const attn_decoder_keys *keys, size_t feed_per_hidden)
+{
+    attn_model_info *i = &m->info;
+    i->hidden_size = m->dims[ATTN_DIM_HIDDEN] = attn_config_size(c, keys->hidden_size, 1, ATTN_MAX_HIDDEN);
+    i->num_hidden_layers = attn_config_size(c, keys->num_hidden_layers, 1, ATTN_MAX_LAYERS);
+    i->vocab_size = m->dims[ATTN_DIM_VOCAB] = attn_config_size(c, "vocab_size", 1, ATTN_MAX_VOCAB);
+    read_heads(m, c, keys);
+    size_t feed = feed_per_hidden * i->hidden_size;
+    if (keys->intermediate_size)
+        feed = feed ? attn_config_size_or(c, keys->intermediate_size, 1, ATTN_MAX_FEED, feed) : attn_config_size(c, keys->intermediate_size, 1, ATTN_MAX_FEED);
+    m->dims[ATTN_DIM_FEED] = feed;
+    if (keys->max_positions)
+        i->max_tokens = m->dims[ATTN_DIM_POSITION] = attn_config_size(c, keys->max_positions, 1, ATTN_MAX_POSITIONS);
+    if (keys->act)
+        m->act = attn_config_activation(c, keys->act);
+    m->norm_eps = (float)attn_config_number(c, keys->norm_eps, 1e-30, 1);
+    attn_config_off(c, "is_encoder_decoder");
+    attn_config_off(c, "add_cross_attention");
+    attn_layer_form *forms = attn_model_forms(m, c);
+    for (size_t l = 0; forms && l < i->num_hidden_layers; l++)
+        forms[l].rules.is_causal = true;
+    return forms != NULL;
+}
+
+void attn_decoder_rotate(attn_model *m, attn_config *c, double theta, double part)
+{
+    attn_rope_configure(&m->ropes[0], c, m->info.head_dim, m->info.max_tokens, theta, part);
+    m->info.max_tokens = attn_rope_positions(&m->ropes[0], m->info.max_tokens);
+    for (size_t l = 0; l < m->info.num_hidden_layers; l++)
+        m->forms[l].rope = &m->ropes[0];
+}
+
+size_t attn_decoder_window(attn_config *c)
+{
+    return attn_config_size_or(c, "sliding_window", 1, ATTN_MAX_POSITIONS, attn_config_is_null(c, "sliding_window") ? 0 : 4096);
+}
+
+void attn_decoder_windows(attn_model *m, attn_config *c, size_t window, attn_is_sliding *is_sliding, size_t number)
+{
+    static const attn_choice kinds[] = { { "full_attention", false }, { "sliding_attention", true }, { NULL, 0 } };
+    int types[ATTN_MAX_LAYERS];
+    bool listed = attn_config_has(c, "layer_types");
+    if (listed)
+        attn_config_words(c, "layer_types", kinds, types, m->info.num_hidden_layers);
+    attn_config_take(c, "layer_types");
+    for (size_t l = 0; l < m->info.num_hidden_layers; l++) {
+        bool slides = listed ? types[l] : is_sliding && is_sliding(l, number);
+        m->forms[l].rules.left_window_size = slides && window > 0 ? (int64_t)window - 1 : -1;
+    }
+}
+
+/* ---- the run ------------------------------------------------------------------------------------------------------------ */
+
+static attn_status feed(attn_run *r, const attn_decoder_layer *w, float *y, const float *x)
+{
+    bool gated = r->model->traits & ATTN_DECODER_GATED;
+    attn_status st = gated ? attn_block_gated_feed_forward(r, &w->feed, y, x) : attn_block_feed_forward(r, &w->feed, y, x);
+    return st == ATTN_OK && w->feed_after.gain ? attn_block_norm(r, &w->feed_after, y, y) : st;
+}
+
+/* x += attention(norm(x)) + feed(norm(x)), y scratch. */
+static attn_status run_parallel(attn_run *r, const attn_decoder_layer *w, size_t layer, float *x, float *y)
+{
+    attn_arena_mark mark = attn_arena_save(r->arena);
+    float *z = attn_take_floats(r, r->input->T, r->model->info.hidden_size);
+    attn_status st = z ? attn_block_norm(r, &w->attention_norm, y, x) : ATTN_E_NOMEM;
+    if (st == ATTN_OK)
+        st = attn_block_attention(r, &w->attention, layer, z, y);
+    if (st == ATTN_OK && attn_run_is_whole(r, layer)) {
+        if (w->feed_norm.gain)
+            st = attn_block_norm(r, &w->feed_norm, y, x);
+        if (st == ATTN_OK)
+            st = feed(r, w, y, y);
+        attn_block_add(r, x, z);
+        attn_block_add(r, x, y);
+    }
+    attn_arena_rewind(r->arena, mark);
+    return st;
+}
+
+static attn_status run_layer(attn_run *r, size_t layer, float *x, float *y)
+{
+    const attn_decoder_layer *w = (const attn_decoder_layer *)r->model->layers + layer;
+    if (r->model->traits & ATTN_DECODER_PARALLEL)
+        return run_parallel(r, w, layer, x, y);
+    attn_status st = attn_block_norm(r, &w->attention_norm, y, x);
+    if (st == ATTN_OK)
+        st = attn_block_attention(r, &w->attention, layer, y, y);
+    if (st != ATTN_OK || !attn_run_is_whole(r, layer))
+        return st;
+    if (w->attention_after.gain)
+        st = attn_block_norm(r, &w->attention_after, y, y);
+    attn_block_add(r, x, y);
+    if (st == ATTN_OK)
+        st = attn_block_norm(r, &w->feed_norm, y, x);
+    if (st == ATTN_OK)
+        st = feed(r, w, y, y);
+    attn_block_add(r, x, y);
+    return st;
+}
+
+attn_status attn_decoder_run(attn_run *r, float embedding_factor)
+{
+    const attn_decoder_parts *parts = r->model->parts;
+    attn_embeddings e = parts->embeddings;
+    size_t D = r->model->info.hidden_size;
+    float *x = attn_take_floats(r, r->input->T, D), *y = x ? attn_take_floats(r, r->input->T, D) : NULL;
+    e.factor = embedding_factor;
+    r->last_norm = &parts->last;
+    attn_status st = y ? attn_block_embed(r, &e, x) : ATTN_E_NOMEM;
+    return st == ATTN_OK ? attn_run_layers(r, run_layer, x, y) : st;
+}
+
+attn_status attn_decoder_forward(attn_run *r)
+{
+    return attn_decoder_run(r, 0);
+}
+
+attn_price attn_decoder_price(const attn_model *m, const attn_plan *p)
+{
+    attn_price rest = m->traits & ATTN_DECODER_GATED ? attn_gated_feed_forward_price(m, p->T) : attn_feed_forward_price(m, p->T);
+    attn_price price = attn_layers_price(m, p, rest);
+    if (m->traits & ATTN_DECODER_PARALLEL)
+        price.bytes = attn_plus(price.bytes, attn_arena_bytes((uint64_t)p->T * m->info.hidden_size, sizeof(float)));
+    return price;
+}

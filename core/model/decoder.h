@@ -1,0 +1,67 @@
+/* decoder.h - what models that write from left to right have in common: every token sees those before it and itself, norms come before what they are for, and
+ * what attention and feed-forward give is added to what came in.
+ *
+ *     x = factor * word (+ position)
+ *     for each layer:   x = x + output(attention(norm(x)))
+ *                       x = x + feed(norm(x))                        or both of the same x, side by side (Wang 2021)
+ *     last hidden state = norm(x)
+ *
+ * Gemma 2 and 3 norm what is added, too. A family is a bind table into the structs here and a way to read its config.json.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_DECODER_H
+#define ATTN_DECODER_H
+
+#include "model/blocks.h"
+
+#include <stddef.h>
+
+typedef struct attn_decoder_layer {
+    attn_norm attention_norm, feed_norm;   /* of what goes in; a feed_norm without gain is attention_norm's result */
+    attn_norm attention_after, feed_after; /* of what comes out, or unset */
+    attn_self_attention attention;
+    attn_feed_forward feed; /* gated where there is a gate */
+} attn_decoder_layer;
+
+typedef struct attn_decoder_parts {
+    attn_embeddings embeddings;
+    attn_norm last;
+} attn_decoder_parts;
+
+#define ATTN_DECODER_PART(member)  offsetof(attn_decoder_parts, member)
+#define ATTN_DECODER_LAYER(member) offsetof(attn_decoder_layer, member)
+
+/* The trait of models whose attention and feed-forward work side by side. Others are the families' own, from ATTN_DECODER_TRAIT on. */
+enum { ATTN_DECODER_PARALLEL = 1, ATTN_DECODER_GATED = 2, ATTN_DECODER_TRAIT = 4 };
+
+/* Keys of config.json, where families call them differently. NULL: the family has no such key. */
+typedef struct attn_decoder_keys {
+    const char *hidden_size, *num_hidden_layers, *num_attention_heads, *num_key_value_heads, *intermediate_size, *max_positions, *act, *norm_eps;
+} attn_decoder_keys;
+extern const attn_decoder_keys attn_llama_keys; /* as most have them since Llama */
+
+/* The sizes, head_dim among them where that is a key, and the forms: causal, no windows, nothing rotated. False: something failed, and the config says what.
+ * feed: where intermediate_size is missing or null; 0: it must not be. */
+bool attn_decoder_configure(attn_model *, attn_config *, const attn_decoder_keys *, size_t feed_per_hidden);
+/* One rotary embedding for all layers. */
+void attn_decoder_rotate(attn_model *, attn_config *, double theta, double part);
+/* Which layers see a window of `window` tokens, themselves included: those that layer_types calls sliding_attention; where that key is missing, those for which
+ * is_sliding is true. False: none did. A window of 0: none. */
+/* sliding_window: 4096 where it is missing, 0 where it is null. */
+size_t attn_decoder_window(attn_config *);
+typedef bool attn_is_sliding(size_t layer, size_t number);
+void attn_decoder_windows(attn_model *, attn_config *, size_t window, attn_is_sliding *, size_t number);
+
+attn_price attn_decoder_price(const attn_model *, const attn_plan *);
+attn_status attn_decoder_forward(attn_run *);
+/* The same, each embedding that was looked up times `factor`. */
+attn_status attn_decoder_run(attn_run *, float embedding_factor);
+
+/* A family of decoders whose table is `binds`. */
+#define ATTN_DECODER_FAMILY(types, architecture, base, reader, cost, run)                                                                                      \
+    {                                                                                                                                                          \
+        .model_types = types, .default_architecture = architecture, .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1, .parts_bytes = sizeof(attn_decoder_parts),     \
+        .binds = { .prefix = base, .rows = binds, .num_rows = sizeof binds / sizeof *binds, .layer_bytes = sizeof(attn_decoder_layer) }, .configure = reader,  \
+        .price = cost, .forward = run,                                                                                                                         \
+    }
+
+#endif

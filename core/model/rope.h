@@ -1,0 +1,48 @@
+/* rope.h - rotary position embeddings (Su 2021) and their stretched forms: what config.json says, tables of angles for a run, and turning heads by them.
+ *
+ * Pair i of a head's first `width` columns is turned by t * f(i), f(i) = theta^(-2i / width), columns i and i + width / 2 being a pair. Angles are made in
+ * double. The stretched forms change f, and some the size of the result:
+ *   linear     f / s                                                                     (Chen 2023)
+ *   dynamic    theta * (s T / n - (s - 1))^(width / (width - 2)) for texts of T > n      ("NTK-aware")
+ *   yarn       f / s for slow pairs, f for fast ones, a ramp between                     (Peng 2023)
+ *   llama3     likewise, by wavelength                                                   (Dubey 2024)
+ *   longrope   f / factor(i), one list for texts that fit the original length, one beyond (Ding 2024)
+ * s = factor, n = max_position_embeddings.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ATTN_ROPE_H
+#define ATTN_ROPE_H
+
+#include "attn_runtime.h"
+#include "model/config.h"
+
+typedef enum attn_rope_kind { ATTN_ROPE_PLAIN, ATTN_ROPE_LINEAR, ATTN_ROPE_DYNAMIC, ATTN_ROPE_YARN, ATTN_ROPE_LLAMA3, ATTN_ROPE_LONG } attn_rope_kind;
+
+typedef struct attn_rope {
+    attn_rope_kind kind;
+    size_t width; /* columns of a head that are turned, even; 0: there is no rotation */
+    double theta, factor;
+    double size;         /* of cosines and sines */
+    double low, high;    /* yarn: pairs between which the ramp runs; llama3: the frequency factors */
+    double original;     /* positions that the unstretched form was made for; dynamic: n */
+    double *pair_factor; /* longrope: [2][width / 2], short and long; attn_free */
+} attn_rope;
+
+/* Reads rope_parameters, or rope_theta and rope_scaling, and the keys beside them. theta, part: where the file says nothing. */
+void attn_rope_configure(attn_rope *, attn_config *, size_t head_dim, size_t max_positions, double theta, double part);
+/* The same from a section that was entered; NULL: the plain form. */
+void attn_rope_configure_section(attn_rope *, attn_config *section, size_t head_dim, size_t max_positions, double theta, double part);
+/* Positions there are: max_positions, or with a dynamic base `factor` times as many. */
+size_t attn_rope_positions(const attn_rope *, size_t max_positions);
+
+/* Turned by how much at each position of a text of T. */
+typedef struct attn_rotation {
+    size_t width;
+    float *cosine, *sine; /* [T, width / 2] */
+} attn_rotation;
+
+/* Fills tables that the caller took, on the runtime's threads. */
+void attn_rotation_fill(attn_runtime *, const attn_rope *, const attn_rotation *, size_t T);
+/* x [T, heads, d] in place. */
+void attn_rotation_apply(attn_runtime *, const attn_rotation *, float *x, size_t T, size_t heads, size_t d);
+
+#endif

@@ -180,10 +180,10 @@ static bool take_mask(api_call *call, api_plan *plan, size_t b)
 static bool take_embeds(api_call *call, api_plan *plan)
 {
     const api_tensor *x = &plan->request->inputs_embeds;
-    size_t hidden = attn_model_get_info(plan->model->model)->hidden_size, T = x->shape[x->rank - 2], D = x->shape[x->rank - 1];
-    if (D != hidden)
-        return api_fail(&call->problem, API_SHAPE_MISMATCH, "/inputs_embeds", "inputs_embeds has %zu columns, and model %s has a hidden size of %zu", D,
-                        plan->model->name, hidden);
+    size_t size = attn_model_get_info(plan->model->model)->embedding_size, T = x->shape[x->rank - 2], D = x->shape[x->rank - 1];
+    if (D != size)
+        return api_fail(&call->problem, API_SHAPE_MISMATCH, "/inputs_embeds", "inputs_embeds has %zu columns, and model %s has embeddings of %zu", D,
+                        plan->model->name, size);
     for (size_t b = 0; b < plan->num_inputs; b++) {
         plan->inputs[b].model.T = T;
         plan->inputs[b].model.inputs_embeds = x->data + b * T * D;

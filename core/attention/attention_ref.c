@@ -39,6 +39,8 @@ static double score(const attn_operator_input *in, size_t h, size_t i, size_t j)
         s = (double)rules->softcap * tanh(s / (double)rules->softcap);
     if (rules->alibi_slopes)
         s -= (double)rules->alibi_slopes[h] * (double)fabsl((long double)rules->query_offset + (long double)i - (long double)j);
+    if (rules->bias.add)
+        s += (double)rules->bias.add[(ptrdiff_t)h * rules->bias.head_stride + (ptrdiff_t)i * rules->bias.query_stride + (ptrdiff_t)j * rules->bias.key_stride];
     return mask->add ? s + (double)mask->add[at] : s;
 }
 

@@ -1,6 +1,6 @@
 /* attention/scores.c - the rules of one row of scores; scores.h says what and why.
  *
- * Order: softcap, then ALiBi, then the mask (ONNX Attention-25 puts the cap before mask and bias too).
+ * Order: softcap, then ALiBi, then bias, then the mask (ONNX Attention-25 puts the cap before mask and bias too).
  * Positions are 64-bit and come from outside, so every sum of them stops at the ends of int64. That keeps the ranges exact: a sum is only ever
  * compared with [0, T_k), offset and window are added before the row, and a window never has the sign that would bring a stopped sum back.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -93,14 +93,18 @@ static bool add_mask(float *x, size_t n, const float *add, ptrdiff_t stride)
 bool attn_score_row(const attn_kernels *kernels, const attn_rules *rules, const attn_row_part *row, float *x, float *shift)
 {
     const attn_mask *mask = &rules->mask;
+    const attn_bias *bias = &rules->bias;
     size_t n = row->part.hi - row->part.lo;
     ptrdiff_t at = (ptrdiff_t)row->h * mask->head_stride + (ptrdiff_t)row->i * mask->query_stride + (ptrdiff_t)row->part.lo * mask->key_stride;
+    ptrdiff_t bias_at = (ptrdiff_t)row->h * bias->head_stride + (ptrdiff_t)row->i * bias->query_stride + (ptrdiff_t)row->part.lo * bias->key_stride;
     *shift = 0.0f;
     if (rules->softcap > 0.0f)
         kernels->softcap_row(x, n, rules->softcap);
     if (rules->alibi_slopes)
         *shift = add_alibi(x, row, rules->alibi_slopes[row->h], add_clamped(rules->query_offset, (int64_t)row->i));
     if (rules->alibi_slopes && !(isfinite(*shift) && kernels->all_finite(x, n)))
+        return false;
+    if (bias->add && !add_mask(x, n, bias->add + bias_at, bias->key_stride))
         return false;
     if (mask->keep)
         hide_by_mask(x, n, mask->keep + at, mask->key_stride);

@@ -26,7 +26,7 @@ typedef struct attn_row_part {
 
 /* x holds the finite scale * q.k of the keys of `part`, the first at x[0]; gives their scores in place, masked ones -INFINITY, all less a *shift that is
  * the same for every part of a row: score = x - shift. ALiBi's distances count from the visible key nearest to the query, so a far query loses no bits, and
- * the softmax cannot tell. Returns false when a score that no mask hides is not finite, or what ALiBi makes of one that it does. Bits do not depend on how a row is cut. Needs lo < hi in both. */
+ * the softmax cannot tell. Returns false when a score that no mask hides is not finite, or what ALiBi or a bias makes of one that it does. Bits do not depend on how a row is cut. Needs lo < hi in both. */
 ATTN_MUST_CHECK bool attn_score_row(const attn_kernels *, const attn_rules *, const attn_row_part *, float *x, float *shift);
 
 #endif

@@ -134,7 +134,7 @@ static void hide_ends(attn_strip *s, size_t first, size_t n)
 static bool score_chunk(attn_strip *s, size_t first, size_t n, float *top)
 {
     const attn_rules *rules = &s->job->in->rules;
-    bool has_rules = rules->softcap > 0.0f || rules->alibi_slopes || rules->mask.keep || rules->mask.add;
+    bool has_rules = rules->softcap > 0.0f || rules->alibi_slopes || rules->bias.add || rules->mask.keep || rules->mask.add;
     if (!has_rules && s->all.lo <= first && first + n <= s->all.hi)
         return true;
     if (!has_rules)

@@ -1,36 +1,23 @@
-/* bert.c - BERT (Devlin 2018): an encoder, every token sees every other, the norm comes after each residual sum.
- *
- *     x = norm(word + position + segment)
- *     for each layer:   x = norm(x + output(attention(x)))
- *                       x = norm(x + down(act(up(x))))
+/* bert.c - BERT (Devlin 2018) and those whose files name the same tensors: RoBERTa (Liu 2019) and XLM-RoBERTa (Conneau 2019), which count positions from behind
+ * the padding's; ELECTRA (Clark 2020), whose embeddings may be narrower than its layers.
  *
  * Any size. What a task's head adds behind the last layer is not needed here; its tensors are listed as unused.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/blocks.h"
+#include "model/encoder_blocks.h"
 
-#include <stddef.h>
-
-typedef struct bert_layer {
-    attn_self_attention attention;
-    attn_norm attention_norm;
-    attn_feed_forward feed;
-    attn_norm feed_norm;
-} bert_layer;
-
-typedef struct bert_parts {
-    attn_embeddings embeddings;
-} bert_parts;
-
-#define PART(member)  offsetof(bert_parts, embeddings.member)
-#define LAYER(member) offsetof(bert_layer, member)
-#define D             ATTN_DIM_HIDDEN
-#define F             ATTN_DIM_FEED
+#define PART  ATTN_ENCODER_PART
+#define LAYER ATTN_ENCODER_LAYER
+#define D     ATTN_DIM_HIDDEN
+#define E     ATTN_DIM_EMBEDDING
+#define F     ATTN_DIM_FEED
 static const attn_bind binds[] = {
-    { "embeddings.word_embeddings.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(word) },
-    { "embeddings.position_embeddings.weight", ATTN_STORE_FLOATS, { ATTN_DIM_POSITION, D }, PART(position) },
-    { "embeddings.token_type_embeddings.weight", ATTN_STORE_FLOATS, { ATTN_DIM_SEGMENT, D }, PART(segment) },
-    { "embeddings.LayerNorm.weight", ATTN_STORE_FLOATS, { D }, PART(norm.gain) },
-    { "embeddings.LayerNorm.bias", ATTN_STORE_FLOATS, { D }, PART(norm.shift) },
+    { "embeddings.word_embeddings.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, E }, PART(embeddings.word) },
+    { "embeddings.position_embeddings.weight", ATTN_STORE_FLOATS, { ATTN_DIM_POSITION, E }, PART(embeddings.position) },
+    { "embeddings.token_type_embeddings.weight", ATTN_STORE_FLOATS, { ATTN_DIM_SEGMENT, E }, PART(embeddings.segment) },
+    { "embeddings.LayerNorm.weight", ATTN_STORE_FLOATS, { E }, PART(embeddings.norm.gain) },
+    { "embeddings.LayerNorm.bias", ATTN_STORE_FLOATS, { E }, PART(embeddings.norm.shift) },
+    { "embeddings_project.weight", ATTN_STORE_PANELS | ATTN_WHEN(ATTN_ENCODER_PROJECTED), { D, E }, PART(project.w) },
+    { "embeddings_project.bias", ATTN_STORE_FLOATS | ATTN_WHEN(ATTN_ENCODER_PROJECTED), { D }, PART(project.bias) },
     { "encoder.layer.%zu.attention.self.query.weight", ATTN_STORE_PANELS, { D, D }, LAYER(attention.query.w) },
     { "encoder.layer.%zu.attention.self.query.bias", ATTN_STORE_FLOATS, { D }, LAYER(attention.query.bias) },
     { "encoder.layer.%zu.attention.self.key.weight", ATTN_STORE_PANELS, { D, D }, LAYER(attention.key.w) },
@@ -49,66 +36,34 @@ static const attn_bind binds[] = {
     { "encoder.layer.%zu.output.LayerNorm.bias", ATTN_STORE_FLOATS, { D }, LAYER(feed_norm.shift) },
 };
 #undef D
+#undef E
 #undef F
-
-static const attn_choice position_types[] = { { "absolute", 0 }, { NULL, 0 } };
 
 static void bert_configure(attn_model *m, attn_config *c)
 {
-    attn_model_info *i = &m->info;
-    i->hidden_size = m->dims[ATTN_DIM_HIDDEN] = attn_config_size(c, "hidden_size", 1, ATTN_MAX_HIDDEN);
-    i->num_hidden_layers = attn_config_size(c, "num_hidden_layers", 1, ATTN_MAX_LAYERS);
-    i->num_attention_heads = i->num_key_value_heads = attn_config_heads(c, "num_attention_heads", "hidden_size", i->hidden_size);
-    i->head_dim = i->hidden_size / i->num_attention_heads;
-    i->vocab_size = m->dims[ATTN_DIM_VOCAB] = attn_config_size(c, "vocab_size", 1, ATTN_MAX_VOCAB);
-    i->max_tokens = m->dims[ATTN_DIM_POSITION] = attn_config_size(c, "max_position_embeddings", 1, ATTN_MAX_POSITIONS);
-    i->type_vocab_size = m->dims[ATTN_DIM_SEGMENT] = attn_config_size(c, "type_vocab_size", 1, ATTN_MAX_SEGMENTS);
-    m->dims[ATTN_DIM_FEED] = attn_config_size(c, "intermediate_size", 1, ATTN_MAX_FEED);
-    m->act = attn_config_activation(c, "hidden_act");
-    m->norm_eps = (float)attn_config_number(c, "layer_norm_eps", 1e-30, 1);
-    attn_config_choice_or_first(c, "position_embedding_type", position_types);
-    attn_config_off(c, "is_decoder"); /* would hide later tokens */
-    attn_config_off(c, "is_encoder_decoder");
-    attn_config_off(c, "add_cross_attention");
+    attn_encoder_configure_like_bert(m, c);
+    attn_encoder_configure_segments(m, c);
 }
 
-static attn_price bert_price(const attn_model *m, const attn_plan *p)
+static void roberta_configure(attn_model *m, attn_config *c)
 {
-    return attn_layers_price(m, p, attn_feed_forward_price(m, p->T));
+    bert_configure(m, c);
+    attn_encoder_count_from(m, c, attn_config_size(c, "pad_token_id", 0, ATTN_MAX_POSITIONS));
 }
 
-static attn_status bert_layer_run(attn_run *r, size_t layer, float *x, float *y)
+static void electra_configure(attn_model *m, attn_config *c)
 {
-    const bert_layer *w = (const bert_layer *)r->model->layers + layer;
-    attn_status st = attn_block_attention(r, &w->attention, layer, y, x);
-    if (st != ATTN_OK || !attn_run_is_whole(r, layer))
-        return st;
-    st = attn_block_add_norm(r, &w->attention_norm, x, y);
-    if (st == ATTN_OK)
-        st = attn_block_feed_forward(r, &w->feed, y, x);
-    if (st == ATTN_OK)
-        st = attn_block_add_norm(r, &w->feed_norm, x, y);
-    return st;
+    bert_configure(m, c);
+    attn_encoder_configure_embedding(m, c, false);
 }
 
-static attn_status bert_forward(attn_run *r)
-{
-    const bert_parts *parts = r->model->parts;
-    size_t D = r->model->info.hidden_size;
-    float *x = attn_take_floats(r, r->input->T, D), *y = x ? attn_take_floats(r, r->input->T, D) : NULL;
-    attn_status st = y ? attn_block_embed(r, &parts->embeddings, x) : ATTN_E_NOMEM;
-    return st == ATTN_OK ? attn_run_layers(r, bert_layer_run, x, y) : st;
-}
+static const char *const bert_types[] = { "bert", NULL }, *const roberta_types[] = { "roberta", NULL }, *const xlm_roberta_types[] = { "xlm-roberta", NULL },
+                         *const electra_types[] = { "electra", NULL };
 
-static const char *const model_types[] = { "bert", NULL };
-
-const attn_family attn_family_bert = {
-    .model_types = model_types,
-    .default_architecture = "BertModel",
-    .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1,
-    .parts_bytes = sizeof(bert_parts),
-    .binds = { .prefix = "bert.", .rows = binds, .num_rows = sizeof binds / sizeof *binds, .layer_bytes = sizeof(bert_layer) },
-    .configure = bert_configure,
-    .price = bert_price,
-    .forward = bert_forward,
-};
+const attn_family attn_family_bert = ATTN_ENCODER_FAMILY(bert_types, "BertModel", "bert.", bert_configure, attn_encoder_price, attn_encoder_forward);
+const attn_family attn_family_roberta =
+    ATTN_ENCODER_FAMILY(roberta_types, "RobertaModel", "roberta.", roberta_configure, attn_encoder_price, attn_encoder_forward);
+const attn_family attn_family_xlm_roberta =
+    ATTN_ENCODER_FAMILY(xlm_roberta_types, "XLMRobertaModel", "roberta.", roberta_configure, attn_encoder_price, attn_encoder_forward);
+const attn_family attn_family_electra =
+    ATTN_ENCODER_FAMILY(electra_types, "ElectraModel", "electra.", electra_configure, attn_encoder_price, attn_encoder_forward);

@@ -184,10 +184,6 @@ static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *
 static bool is_there(const binder *b, const attn_bind *row)
 {
     unsigned traits = (row->store & ATTN_TRAITS) >> 8;
-    size_t shape[2], rank = kept_shape(b, row, shape);
-    for (size_t i = 0; i < rank; i++)
-        if (shape[i] == 0)
-            return false;
     return (b->sizes->traits & traits) == traits;
 }
 

@@ -4,6 +4,7 @@
  *   raw[i][j] = c * q[h][i] . k[g][j]                 g = h / (H / G)
  *   s[i][j]   = u * tanh(raw / u)                     when u > 0
  *             - slope[h] * |p - j|                    ALiBi (Press 2022)
+ *             + B[h][i][j]                            what a model adds by position (Raffel 2020)
  *             + M[h][i][j]                            a boolean mask adds 0 or -infinity
  *   hidden (-infinity) when j >= key_length, or causal and j > p, or j < p - left_window_size, or j > p + right_window_size
  *   a[i][j]   = exp(s - max s) / sum                  all zeros when every key is hidden (Vaswani 2017, 3.2.1; ONNX Attention-25)
@@ -29,6 +30,13 @@ typedef struct attn_mask {
     ptrdiff_t head_stride, query_stride, key_stride; /* in elements */
 } attn_mask;
 
+/* What is added to the scores, broadcast by strides of 0; finite. Where it depends on j - i alone, [H, T_q + T_k - 1] are enough: query_stride -1 and
+ * key_stride 1 from the middle of them. */
+typedef struct attn_bias {
+    const float *add;                                /* NULL: nothing */
+    ptrdiff_t head_stride, query_stride, key_stride; /* in elements */
+} attn_bias;
+
 /* Which keys a query sees, and what is done to its scores. */
 typedef struct attn_rules {
     float scale;
@@ -38,6 +46,7 @@ typedef struct attn_rules {
     int64_t left_window_size, right_window_size; /* negative: unbounded */
     size_t key_length;                           /* keys at or past it are hidden; T_k: none */
     const float *alibi_slopes;                   /* [H] or NULL */
+    attn_bias bias;
     attn_mask mask;
 } attn_rules;
 

@@ -15,7 +15,8 @@ typedef struct attn_model_info {
     const char *source;       /* "builtin:attnd-bert", or the directory */
     const char *dtype;        /* of the weights in the file: "float32", "float16", "bfloat16", or "mixed" */
     size_t num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, hidden_size;
-    size_t max_tokens; /* positions the model has */
+    size_t embedding_size; /* of a token's embedding: hidden_size, but where the model projects it */
+    size_t max_tokens;     /* positions the model has */
     size_t vocab_size, type_vocab_size;
     uint64_t num_parameters;           /* of the tensors used */
     uint64_t bytes;                    /* held in memory: packed weights and tables */
@@ -42,7 +43,7 @@ const char *const *attn_builtin_models(void);
 typedef struct attn_model_input {
     size_t T;                      /* 1 <= T <= max_tokens */
     const int32_t *input_ids;      /* [T], in the vocabulary */
-    const float *inputs_embeds;    /* [T, D], in place of the token embeddings; positions, segments and norm still apply */
+    const float *inputs_embeds;    /* [T, embedding_size], in place of the token embeddings; positions, segments and norm still apply */
     const int32_t *token_type_ids; /* [T], below type_vocab_size, or NULL: all 0 */
     const uint8_t *attention_mask; /* [T], 0 = padding, or NULL: all 1 */
 } attn_model_input;

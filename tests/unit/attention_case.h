@@ -20,7 +20,7 @@ enum { CASE_RED_ZONES = 0 };
 
 typedef struct attention_case {
     attn_operator_input in;
-    float *query, *key, *value, *add, *slopes; /* owned, as is keep */
+    float *query, *key, *value, *add, *slopes, *bias; /* owned, as is keep */
     uint8_t *keep;
 } attention_case;
 
@@ -73,6 +73,7 @@ static inline void case_free(attention_case *c)
     free(c->add);
     free(c->keep);
     free(c->slopes);
+    free(c->bias);
     *c = (attention_case){ 0 };
 }
 
@@ -124,6 +125,16 @@ static inline void case_alibi(attention_case *c)
     if (c->slopes)
         attn_alibi_slopes(c->slopes, c->in.num_attention_heads);
     c->in.rules.alibi_slopes = c->slopes;
+}
+
+/* By the distance j - i alone, or anything. */
+static inline void case_bias(attention_case *c, uint64_t *state)
+{
+    ptrdiff_t H = (ptrdiff_t)c->in.num_attention_heads, T_q = (ptrdiff_t)c->in.T_q, T_k = (ptrdiff_t)c->in.T_k;
+    bool by_distance = case_below(state, 2);
+    ptrdiff_t each = by_distance ? T_q + T_k - 1 : T_q * T_k;
+    c->bias = case_floats(state, (size_t)(H * each), 2.0f);
+    c->in.rules.bias = by_distance ? (attn_bias){ c->bias + T_q - 1, each, -1, 1 } : (attn_bias){ c->bias, each, T_k, 1 };
 }
 
 /* Any rules. ALiBi keeps to offsets at which the oracle's doubles are exact enough. */

@@ -11,7 +11,7 @@
 #include "attn.h"
 #include "unit.h"
 
-enum { CASE_LAYERS = 16, CASE_TOKENS = 512 };
+enum { CASE_LAYERS = 20, CASE_TOKENS = 512 };
 
 /* One output of one layer, copied together: [heads, rows, cols]. */
 typedef struct kept_tensor {

@@ -3,10 +3,8 @@
  * MiniLM's weights are not in the repository: its golden values are tested when ATTND_MINILM names the directory of the model (make_model_goldens.py says
  * which package carries it), and skipped aloud otherwise.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model_case.h"
+#include "golden_case.h"
 #include "model_files.h"
-
-static const char *const tables[] = { "ref", "avx2", "avx512" };
 
 static const struct {
     const char *source, *golden;
@@ -24,63 +22,7 @@ static const struct {
 };
 enum { NUM_MODELS = sizeof models / sizeof *models };
 
-static const double tolerance = 5e-6; /* through a whole model, float32 against float64 */
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
-
-/* ---- golden values -------------------------------------------------------------------------------------------------------- */
-
-static void compare_case(const attn_model *m, const json_t *c, double *worst)
-{
-    golden_input g;
-    attn_error err = { 0 };
-    kept_run run = { 0 };
-    int32_t heads[CASE_TOKENS];
-    attn_keep keep = { .outputs = everything };
-    if (read_ids(json_object_get(c, "heads"), heads)) {
-        keep.heads = heads;
-        keep.num_heads = json_array_size(json_object_get(c, "heads"));
-    }
-    golden_input_init(&g, c);
-    attn_status st = run_kept(m, &g.in, &keep, &run, NULL, NULL, &err);
-    ck_assert_msg(st == ATTN_OK, "%s: %s", err.where, err.text);
-    ck_assert_uint_eq(run.num_layers, attn_model_get_info(m)->num_hidden_layers);
-    size_t compared = 0;
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
-        const json_t *tensor = json_object_get(c, attn_output_name((attn_output)o));
-        if (!tensor)
-            continue;
-        double off = golden_error(tensor, json_object_get(c, "layers"), &run, (attn_output)o);
-        ck_assert_msg(off <= tolerance, "case %s, %s: off by %.2e", json_string_value(json_object_get(c, "case")), attn_output_name((attn_output)o), off);
-        worst[o] = off > worst[o] ? off : worst[o];
-        compared++;
-    }
-    ck_assert_uint_gt(compared, 0);
-    kept_free(&run);
-    free(g.embeds);
-}
-
-static void compare_model(const char *source, const char *golden, const char *table)
-{
-    attn_runtime *rt = runtime_with(2, table);
-    if (!rt)
-        return; /* this CPU has not got it */
-    double worst[ATTN_OUTPUT_COUNT] = { 0 };
-    attn_model *m = open_model(rt, source);
-    json_t *doc = load_json(golden), *cases = json_object_get(doc, "cases");
-    ck_assert_uint_gt(json_array_size(cases), 0);
-    attn_runtime_enter(rt);
-    for (size_t i = 0; i < json_array_size(cases); i++)
-        compare_case(m, json_array_get(cases, i), worst);
-    attn_runtime_leave(rt);
-    printf("%-36s %-7s worst:", source, table);
-    for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
-        if (worst[o] > 0)
-            printf(" %s %.1e", attn_output_name((attn_output)o), worst[o]);
-    printf("\n");
-    json_decref(doc);
-    attn_model_close(m);
-    attn_runtime_free(rt);
-}
 
 START_TEST(every_output_agrees_with_transformers_in_float64)
 {
@@ -89,8 +31,7 @@ START_TEST(every_output_agrees_with_transformers_in_float64)
         printf("SKIPPED %s: ATTND_MINILM is not set\n", models[_i].golden);
         return;
     }
-    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
-        compare_model(source, models[_i].golden, tables[t]);
+    golden_compare_model(source, models[_i].golden);
 }
 END_TEST
 

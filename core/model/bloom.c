@@ -49,7 +49,9 @@ static void configure(attn_model *m, attn_config *c)
     m->act = ATTN_ACT_GELU_TANH;
     attn_config_off(c, "apply_residual_connection_post_layernorm");                         /* no published model has it */
     m->info.max_tokens = attn_config_size_or(c, "seq_length", 1, ATTN_MAX_POSITIONS, 2048); /* what it was trained on: ALiBi knows no end */
-    if (attn_decoder_configure(m, c, &keys, 4))
+    bool fine = attn_decoder_configure(m, c, &keys, 4);
+    attn_config_take(c, "hidden_size"); /* n_embed goes before it */
+    if (fine)
         m->dims[ATTN_DIM_GROUPS] = m->info.num_attention_heads;
 }
 

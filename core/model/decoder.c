@@ -16,7 +16,7 @@ static void read_heads(attn_model *m, attn_config *c, const attn_decoder_keys *k
     i->num_attention_heads = i->num_key_value_heads = H;
     if (keys->num_key_value_heads && attn_config_has(c, keys->num_key_value_heads))
         i->num_key_value_heads = attn_config_heads(c, keys->num_key_value_heads, keys->num_attention_heads, H);
-    i->head_dim = attn_config_size_or(c, "head_dim", 1, ATTN_MAX_HIDDEN, i->hidden_size / H);
+    i->head_dim = attn_config_size_or(c, "head_dim", 1, ATTN_MAX_HIDDEN / H, i->hidden_size / H);
     m->dims[ATTN_DIM_HEAD] = i->head_dim;
     m->dims[ATTN_DIM_QUERY] = H * i->head_dim;
     m->dims[ATTN_DIM_KEY] = i->num_key_value_heads * i->head_dim;

@@ -102,6 +102,6 @@ extern const attn_family attn_family_distilbert, attn_family_albert, attn_family
 /* Models that write from left to right. */
 extern const attn_family attn_family_llama, attn_family_mistral, attn_family_qwen2, attn_family_qwen3, attn_family_smollm3;
 extern const attn_family attn_family_gpt2, attn_family_gemma, attn_family_gemma2, attn_family_gemma3, attn_family_phi, attn_family_phi3, attn_family_gpt_neox,
-    attn_family_bloom;
+    attn_family_bloom, attn_family_falcon;
 
 #endif

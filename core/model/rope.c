@@ -4,6 +4,7 @@
  * turns (beta_fast, beta_slow) it falls from f to f / s. Cosines and sines are 0.1 ln s + 1 times as large, which is the paper's temperature.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/rope.h"
+#include "model/source.h"
 
 #include <math.h>
 
@@ -60,7 +61,7 @@ static void check_width(const attn_rope *r, attn_config *c)
 {
     size_t least = r->kind == ATTN_ROPE_DYNAMIC ? 4 : 2;
     if (c->status == ATTN_OK && (r->width % 2 || r->width < least))
-        c->status = attn_fail(c->err, ATTN_E_UNSUPPORTED, c->file, "%zu columns of a head cannot be rotated in pairs", r->width);
+        c->status = attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "head_dim").text, "%zu columns of a head cannot be rotated in pairs", r->width);
 }
 
 static void read_kind(attn_rope *r, attn_config *c, size_t max_positions)

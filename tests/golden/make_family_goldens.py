@@ -21,8 +21,8 @@ VOCAB = 60
 LONG = {"llama-dynamic": 30, "llama-llama3": 40, "llama-yarn": 40, "phi3-longrope": 24}
 LLAMA = ["llama", "llama-llama3", "llama-linear", "llama-yarn", "llama-dynamic", "mistral", "qwen2", "qwen2-window", "qwen3"]
 NAMES = LLAMA + ["gpt2", "gpt2-bare", "gemma", "gemma2", "gemma3", "gemma3-legacy", "phi", "phi-qknorm", "phi3", "phi3-longrope", "smollm3", "gpt-neox",
-                 "gpt-neox-legacy", "bloom", "modernbert", "modernbert-legacy", "modernbert-biases"]
-TWICE = ("llama", "mistral", "qwen3", "gpt2", "gemma2", "gemma3", "phi3", "gpt-neox", "bloom")
+                 "gpt-neox-legacy", "bloom", "falcon", "falcon-new", "falcon-one-norm", "falcon-sequential", "modernbert", "modernbert-legacy", "modernbert-biases"]
+TWICE = ("llama", "qwen3", "gpt2", "gemma2")
 SMALL = ("attentions", "hidden_states")
 # Tensors that old files hold and nobody needs.
 OLD = {"gpt2": ["transformer.h.0.attn.bias", "transformer.h.0.attn.masked_bias"], "llama": ["model.layers.1.self_attn.rotary_emb.inv_freq"]}
@@ -79,6 +79,9 @@ def main():
     import tokenizers
     cls, config, tokens, sizes, options = tiny.MODELS["modernbert"]
     tiny.MODELS["modernbert-biases"] = (cls, config, tokens, dict(sizes, norm_bias=True, attention_bias=True, mlp_bias=True), options)
+    cls, config, tokens, sizes, options = tiny.MODELS["falcon-new"]
+    tiny.MODELS["falcon-one-norm"] = (cls, config, tokens, dict(sizes, num_ln_in_parallel_attn=1), {})
+    tiny.MODELS["falcon-sequential"] = (cls, config, tokens, dict(sizes, new_decoder_architecture=False, num_kv_heads=None, multi_query=False, parallel_attn=False, bias=True), {})
     tokenizers.Tokenizer.get_vocab_size = lambda self, **_: VOCAB  # make() sizes a model by its tokenizer
     for name in sys.argv[2:] or NAMES:
         for odd in (False, True) if name in TWICE else (False,):

@@ -4,12 +4,37 @@
 #include "model_files.h"
 
 #define AT(name) "tests/golden/models/" name
-static const char *const models[] = { "llama",    "llama-2",   "llama-llama3",  "llama-linear",  "llama-yarn", "llama-dynamic",
-                                      "mistral",  "mistral-2", "qwen2",         "qwen2-window",  "qwen3",      "qwen3-2",
-                                      "smollm3",  "gpt2",      "gpt2-2",        "gpt2-bare",     "gemma",      "gemma2",
-                                      "gemma2-2", "gemma3",    "gemma3-2",      "gemma3-legacy", "phi",        "phi-qknorm",
-                                      "phi3",     "phi3-2",    "phi3-longrope", "gpt-neox",      "gpt-neox-2", "gpt-neox-legacy",
-                                      "bloom",    "bloom-2" };
+static const char *const models[] = { "llama",
+                                      "llama-2",
+                                      "llama-llama3",
+                                      "llama-linear",
+                                      "llama-yarn",
+                                      "llama-dynamic",
+                                      "mistral",
+                                      "qwen2",
+                                      "qwen2-window",
+                                      "qwen3",
+                                      "qwen3-2",
+                                      "smollm3",
+                                      "gpt2",
+                                      "gpt2-2",
+                                      "gpt2-bare",
+                                      "gemma",
+                                      "gemma2",
+                                      "gemma2-2",
+                                      "gemma3",
+                                      "gemma3-legacy",
+                                      "phi",
+                                      "phi-qknorm",
+                                      "phi3",
+                                      "phi3-longrope",
+                                      "gpt-neox",
+                                      "gpt-neox-legacy",
+                                      "bloom",
+                                      "falcon",
+                                      "falcon-new",
+                                      "falcon-one-norm",
+                                      "falcon-sequential" };
 enum { NUM_MODELS = sizeof models / sizeof *models };
 
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
@@ -60,7 +85,7 @@ END_TEST
 
 /* One of each way to attend, to norm, to rotate and to be priced. */
 static const char *const kinds[] = { AT("llama"),      AT("qwen3"),         AT("gpt2"),     AT("gemma2"), AT("gemma3"),
-                                     AT("phi-qknorm"), AT("phi3-longrope"), AT("gpt-neox"), AT("bloom") };
+                                     AT("phi-qknorm"), AT("phi3-longrope"), AT("gpt-neox"), AT("bloom"),  AT("falcon-new") };
 enum { NUM_KINDS = sizeof kinds / sizeof *kinds };
 
 typedef struct fixture {
@@ -291,6 +316,7 @@ START_TEST(keys_that_ask_for_another_formula_are_refused_by_name)
         { AT("gemma3"), "\"rope_type\": \"linear\"", "\"rope_type\": \"linear\", \"x\": 1", ATTN_E_UNSUPPORTED, "full_attention.x", "is 1" },
         { AT("phi3"), "\"rope_type\": \"default\"", "\"rope_type\": \"linear\", \"factor\": 2", ATTN_E_UNSUPPORTED, "rope_scaling", "known are: longrope" },
         { AT("phi3-longrope"), "\"long_factor\": [", "\"long_factor\": [1.0, ", ATTN_E_FORMAT, "rope_scaling.long_factor", "must be an array of 2" },
+        { AT("falcon"), "\"alibi\": false", "\"alibi\": true", ATTN_E_UNSUPPORTED, "alibi", "not supported" },
         { AT("bloom"), "\"apply_residual_connection_post_layernorm\": false", "\"apply_residual_connection_post_layernorm\": true", ATTN_E_UNSUPPORTED,
           "apply_residual_connection_post_layernorm", "not supported" },
     };

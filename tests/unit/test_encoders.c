@@ -412,7 +412,7 @@ static const struct {
     { "modernbert", CONFIG, "\"rope_type\": \"default\"", "\"rope_type\": \"spiral\"", ATTN_E_UNSUPPORTED, "config.json: full_attention.rope_type",
       "is \"spiral\"" },
     { "modernbert", CONFIG, "\"norm_eps\": 1e-05", "\"norm_eps\": 0", ATTN_E_FORMAT, "config.json: norm_eps", "is 0" },
-    { "modernbert", CONFIG, "\"num_attention_heads\": 4", "\"num_attention_heads\": 32", ATTN_E_UNSUPPORTED, "config.json",
+    { "modernbert", CONFIG, "\"num_attention_heads\": 4", "\"num_attention_heads\": 32", ATTN_E_UNSUPPORTED, "config.json: head_dim",
       "1 columns of a head cannot be rotated in pairs" },
     { "modernbert", CONFIG, "\"attention_bias\": false", "\"attention_bias\": true", ATTN_E_FORMAT, "model.safetensors: layers.0.attn.Wqkv.bias",
       "the tensor is missing, expected [96]" },

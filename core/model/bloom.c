@@ -2,7 +2,7 @@
  *
  * slope[h] * j is added to the scores, j counting the tokens that are not padding; the paper's slope[h] * (j - i) differs by what is the same in all of a row.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 
 #define PART   ATTN_DECODER_PART
 #define LAYER  ATTN_DECODER_LAYER

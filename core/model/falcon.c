@@ -3,7 +3,7 @@
  *
  * The few published with ALiBi instead are refused: theirs is rounded to bfloat16 and added before scaling.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 #include "model/source.h"
 
 enum { BIAS = ATTN_DECODER_TRAIT, SEQUENTIAL = ATTN_DECODER_TRAIT << 1, INPUT_NORM = ATTN_DECODER_TRAIT << 2, TWO_NORMS = ATTN_DECODER_TRAIT << 3 };

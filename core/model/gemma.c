@@ -2,7 +2,7 @@
  * scores and norms what attention and feed-forward give, too; Gemma 3 norms each head's queries and keys in place of the cap, and rotates windowed layers by
  * angles of their own. Of both, some layers see a window.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 #include "model/source.h"
 
 #include <math.h>

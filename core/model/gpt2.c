@@ -1,7 +1,7 @@
 /* gpt2.c - GPT-2 (Radford 2019): positions from a table, LayerNorm, biases everywhere. Its linear layers lie in the file as [in, out], query, key and value side
  * by side in one.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 
 #define PART   ATTN_DECODER_PART
 #define LAYER  ATTN_DECODER_LAYER

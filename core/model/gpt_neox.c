@@ -1,7 +1,7 @@
 /* gpt_neox.c - GPT-NeoX (Black 2022), Pythia among them: attention and feed-forward side by side, each on a LayerNorm of its own, or one after the other; only the
  * first part of a head rotated; query, key and value of each head together in one tensor.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 
 enum { BIAS = ATTN_DECODER_TRAIT };
 

@@ -2,7 +2,7 @@
  * 2024), with biases on query, key and value, and windows from some layer on; Qwen 3 (2025), which norms each head's queries and keys; SmolLM 3 (2025), some of
  * whose layers do not rotate.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 
 /* What a model with these names may have. */
 enum { QKV_BIAS = ATTN_DECODER_TRAIT, OUTPUT_BIAS = ATTN_DECODER_TRAIT << 1, FEED_BIAS = ATTN_DECODER_TRAIT << 2, QK_NORM = ATTN_DECODER_TRAIT << 3 };

@@ -7,7 +7,7 @@
  *
  * Every third layer or so sees everything; the others see local_attention / 2 tokens to each side, and rotate by a base of their own.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 #include "model/encoder_blocks.h"
 
 /* What a model may have. */

@@ -1,6 +1,6 @@
 /* phi.c - Phi 1 to 2 (Gunasekar 2023): attention and feed-forward side by side on one LayerNorm, and only the first part of a head rotated.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 
 enum { QK_NORM = ATTN_DECODER_TRAIT };
 

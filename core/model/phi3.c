@@ -1,6 +1,6 @@
 /* phi3.c - Phi 3 (Abdin 2024): Llama with its projections fused, rotation that may be stretched pair by pair, and a window for all layers where one is given.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 #include "model/source.h"
 
 #define PART   ATTN_DECODER_PART

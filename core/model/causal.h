@@ -1,4 +1,4 @@
-/* decoder.h - what models that write from left to right have in common: every token sees those before it and itself, norms come before what they are for, and
+/* causal.h - what models that write from left to right have in common: every token sees those before it and itself, norms come before what they are for, and
  * what attention and feed-forward give is added to what came in.
  *
  *     x = factor * word (+ position)
@@ -8,8 +8,8 @@
  *
  * Gemma 2 and 3 norm what is added, too. A family is a bind table into the structs here and a way to read its config.json.
  * SPDX-License-Identifier: Apache-2.0 */
-#ifndef ATTN_DECODER_H
-#define ATTN_DECODER_H
+#ifndef ATTN_CAUSAL_H
+#define ATTN_CAUSAL_H
 
 #include "model/blocks.h"
 

@@ -1,6 +1,6 @@
-/* decoder.c - see the header.
+/* causal.c - see the header.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model/decoder.h"
+#include "model/causal.h"
 
 /* ---- config.json -------------------------------------------------------------------------------------------------------- */
 

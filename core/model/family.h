@@ -10,6 +10,7 @@
 #include "attn_model.h"
 #include "model/config.h"
 #include "model/rope.h"
+#include "model/source.h"
 #include "model/weights.h"
 
 /* (z - mean z) / sqrt(var z + eps) * gain + shift; Ba 2016. Or z / sqrt(mean z^2 + eps) * gain; Zhang & Sennrich 2019. Which, and eps, is the model's. */
@@ -91,6 +92,10 @@ struct attn_model {
 /* The forms of a model's layers, all as in BERT at first: scale 1 / sqrt(d), every key seen, nothing rotated. For configure, once sizes are known; NULL, recorded
  * in the config: no memory, or a size failed. */
 attn_layer_form *attn_model_forms(attn_model *, attn_config *);
+
+/* Sets m->tokenizer from tokenizer.json, else from vocab.json and merges.txt, else from vocab.txt (with tokenizer_config.json's do_lower_case); NULL where there is
+ * none of them. A folder that has a sentencepiece model alone is ATTN_E_UNSUPPORTED, with the command that converts it. m->info.vocab_size is known. */
+ATTN_MUST_CHECK attn_status attn_model_open_tokenizer(attn_model *m, const attn_source *, attn_error *);
 
 /* The family that serves a model_type; NULL: none does. */
 const attn_family *attn_family_find(const char *model_type);

@@ -77,22 +77,6 @@ static attn_status read_config(attn_model *m, const attn_source *source, attn_er
     return st;
 }
 
-static attn_status open_tokenizer(attn_model *m, const attn_source *source, attn_error *err)
-{
-    static const char name[] = "tokenizer.json";
-    attn_file file;
-    if (!attn_source_has(source, name))
-        return ATTN_OK;
-    attn_status st = attn_file_open(&file, source, name, err);
-    if (st == ATTN_OK)
-        st = attn_tokenizer_open(&m->tokenizer, (const char *)file.bytes, file.size, name, err);
-    attn_file_close(&file);
-    if (st == ATTN_OK && attn_tokenizer_vocab_size(m->tokenizer) > m->info.vocab_size)
-        st = attn_fail(err, ATTN_E_FORMAT, name, "has ids up to %zu, but the model's vocab_size is %zu", attn_tokenizer_vocab_size(m->tokenizer) - 1,
-                       m->info.vocab_size);
-    return st;
-}
-
 static attn_status list_unused(attn_model *m, const attn_checkpoint *c, attn_error *err)
 {
     size_t n = 0, text = 0;
@@ -162,7 +146,7 @@ attn_status attn_model_open(attn_model **out, attn_runtime *rt, const char *sour
     if (st == ATTN_OK)
         st = read_config(m, files, err);
     if (st == ATTN_OK)
-        st = open_tokenizer(m, files, err);
+        st = attn_model_open_tokenizer(m, files, err);
     if (st == ATTN_OK)
         st = read_weights(m, files, err);
     attn_source_close(files);

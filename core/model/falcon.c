@@ -87,6 +87,7 @@ static void configure(attn_model *m, attn_config *c)
     m->act = ATTN_ACT_GELU;
     m->info.max_tokens = 2048; /* where the file says nothing */
     attn_config_off(c, "alibi");
+    attn_config_take(c, "auto_map"); /* first published with code beside the weights, for the same formula */
     bool fine = attn_decoder_configure(m, c, &keys, 4);
     attn_config_take(c, "hidden_size"); /* n_embed goes before it */
     if (!fine)

@@ -37,6 +37,7 @@ static bool every_layer(size_t layer, size_t number)
 static void configure(attn_model *m, attn_config *c)
 {
     m->norm_kind = ATTN_NORM_RMS;
+    attn_config_take(c, "auto_map"); /* first published with code beside the weights, for the same formula */
     m->traits = ATTN_DECODER_GATED;
     if (!attn_decoder_configure(m, c, &attn_llama_keys, 0))
         return;

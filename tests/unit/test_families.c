@@ -365,6 +365,27 @@ START_TEST(fused_and_transposed_tensors_are_checked_as_the_file_has_them)
 }
 END_TEST
 
+/* As the hub has Phi-3 and Falcon: first published with code beside the weights. */
+START_TEST(code_beside_the_weights_of_phi3_and_falcon_is_the_formula_known_here)
+{
+    static const struct {
+        const char *source;
+        attn_status status;
+    } cases[] = { { AT("phi3"), ATTN_OK }, { AT("falcon"), ATTN_OK }, { AT("llama"), ATTN_E_UNSUPPORTED } };
+    attn_runtime *rt = runtime_with(1, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attn_error err = { 0 };
+        attn_model *m = NULL;
+        model_copy copy = copy_model(cases[i].source);
+        file_replace(&copy, "config.json", "\"model_type\"", "\"auto_map\": {\"AutoModelForCausalLM\": \"own.Model\"}, \"model_type\"");
+        ck_assert_msg(attn_model_open(&m, rt, copy.path, &err) == cases[i].status, "%s: %s: %s", cases[i].source, err.where, err.text);
+        attn_model_close(m);
+        remove_copy(&copy);
+    }
+    attn_runtime_free(rt);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("families");
@@ -381,6 +402,7 @@ int main(void)
     tcase_add_test(info, info_says_what_the_files_say);
     tcase_add_test(info, parameters_are_those_of_the_tensors_used);
     tcase_add_test(info, keys_that_ask_for_another_formula_are_refused_by_name);
+    tcase_add_test(info, code_beside_the_weights_of_phi3_and_falcon_is_the_formula_known_here);
     tcase_add_test(info, fused_and_transposed_tensors_are_checked_as_the_file_has_them);
     suite_add_tcase(suite, golden);
     suite_add_tcase(suite, promises);

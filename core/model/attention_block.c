@@ -26,7 +26,7 @@ static bool needs(const attn_layer_want *want, attn_output o)
 /* The layer's attention as the operator sees it. */
 static attn_operator_input operator_of(const attn_model *m, size_t layer, size_t T, const buffers *b, const uint8_t *keep)
 {
-    attn_rules rules = m->forms[layer].rules;
+    attn_rules rules = m->forms[ATTN_STACK_SELF][layer].rules;
     size_t d = m->info.head_dim, H = m->info.num_attention_heads, G = m->info.num_key_value_heads;
     attn_heads query = { b->query, (ptrdiff_t)d, (ptrdiff_t)(H * d) }, key = { b->key, (ptrdiff_t)d, (ptrdiff_t)(G * d) };
     attn_heads value = { b->value, (ptrdiff_t)d, (ptrdiff_t)(G * d) };
@@ -70,7 +70,7 @@ static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *ro
 
 static attn_status project_all(attn_run *r, const attn_self_attention *w, const attn_layer_want *want, buffers *b, size_t layer, const float *x)
 {
-    const attn_layer_form *form = &r->model->forms[layer];
+    const attn_layer_form *form = &r->model->forms[ATTN_STACK_SELF][layer];
     const attn_model_info *i = &r->model->info;
     attn_status st = project(r, &w->query, needs(want, ATTN_QUERY), &b->query, x);
     if (st == ATTN_OK)

@@ -51,7 +51,7 @@ void attn_decoder_rotate(attn_model *m, attn_config *c, double theta, double par
     attn_rope_configure(&m->ropes[0], c, m->info.head_dim, m->info.max_tokens, theta, part);
     m->info.max_tokens = attn_rope_positions(&m->ropes[0], m->info.max_tokens);
     for (size_t l = 0; l < m->info.num_hidden_layers; l++)
-        m->forms[l].rope = &m->ropes[0];
+        m->forms[ATTN_STACK_SELF][l].rope = &m->ropes[0];
 }
 
 size_t attn_decoder_window(attn_config *c)
@@ -69,7 +69,7 @@ void attn_decoder_windows(attn_model *m, attn_config *c, size_t window, attn_is_
     attn_config_take(c, "layer_types");
     for (size_t l = 0; l < m->info.num_hidden_layers; l++) {
         bool slides = listed ? types[l] : is_sliding && is_sliding(l, number);
-        m->forms[l].rules.left_window_size = slides && window > 0 ? (int64_t)window - 1 : -1;
+        m->forms[ATTN_STACK_SELF][l].rules.left_window_size = slides && window > 0 ? (int64_t)window - 1 : -1;
     }
 }
 

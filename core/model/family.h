@@ -79,10 +79,10 @@ struct attn_model {
     attn_activation act;
     attn_norm_kind norm_kind;
     float norm_eps;
-    attn_rope ropes[ATTN_MODEL_ROPES]; /* width 0: none */
-    attn_layer_form *forms;            /* [L]; attn_model_forms */
-    void *parts;                       /* the family's own */
-    void *layers;                      /* [L] of binds.layer_bytes */
+    attn_rope ropes[ATTN_MODEL_ROPES];   /* width 0: none */
+    attn_layer_form *forms[ATTN_STACKS]; /* [L] of each attention the model has; attn_model_forms */
+    void *parts;                         /* the family's own */
+    void *layers;                        /* [L] of binds.layer_bytes */
     attn_weights weights;
     attn_tokenizer *tokenizer; /* NULL: none */
     char *source, *architecture, *model_type;

@@ -77,8 +77,8 @@ static void read_scores(attn_model *m, attn_config *c, double cap, size_t patter
     cap = attn_config_number_or(c, "attn_logit_softcapping", 1e-6, 1e9, attn_config_is_null(c, "attn_logit_softcapping") ? 0 : cap);
     attn_decoder_windows(m, c, attn_decoder_window(c), not_every, pattern);
     for (size_t l = 0; l < m->info.num_hidden_layers; l++) {
-        m->forms[l].rules.scale = (float)(1 / sqrt(scalar));
-        m->forms[l].rules.softcap = (float)cap;
+        m->forms[ATTN_STACK_SELF][l].rules.scale = (float)(1 / sqrt(scalar));
+        m->forms[ATTN_STACK_SELF][l].rules.softcap = (float)cap;
     }
 }
 
@@ -121,7 +121,7 @@ static void gemma3_configure(attn_model *m, attn_config *c)
     attn_config_take(c, "_sliding_window_pattern"); /* what layer_types was made of */
     read_ropes(m, c);
     for (size_t l = 0; l < m->info.num_hidden_layers; l++)
-        m->forms[l].rope = &m->ropes[m->forms[l].rules.left_window_size >= 0];
+        m->forms[ATTN_STACK_SELF][l].rope = &m->ropes[m->forms[ATTN_STACK_SELF][l].rules.left_window_size >= 0];
 }
 
 /* ---- the families ------------------------------------------------------------------------------------------------------- */

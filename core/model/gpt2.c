@@ -41,7 +41,7 @@ static void configure(attn_model *m, attn_config *c)
         return;
     bool scaled = attn_config_flag_or(c, "scale_attn_weights", true), by_layer = attn_config_flag_or(c, "scale_attn_by_inverse_layer_idx", false);
     for (size_t l = 0; l < m->info.num_hidden_layers; l++) {
-        attn_rules *rules = &m->forms[l].rules;
+        attn_rules *rules = &m->forms[ATTN_STACK_SELF][l].rules;
         rules->scale = (scaled ? rules->scale : 1) / (by_layer ? (float)(l + 1) : 1);
     }
 }

@@ -128,7 +128,7 @@ static void smollm3_configure(attn_model *m, attn_config *c)
         attn_config_numbers(c, "no_rope_layers", 0, 1, rotates, L);
     for (size_t l = 0; l < L; l++)
         if (rotates[l] == 0)
-            m->forms[l].rope = NULL;
+            m->forms[ATTN_STACK_SELF][l].rope = NULL;
     attn_config_off(c, "use_sliding_window"); /* published models have none */
     attn_decoder_windows(m, c, 0, NULL, 0);
     read_biases(m, c);

@@ -47,11 +47,12 @@ static void refuse_extras(attn_config *c)
 attn_layer_form *attn_model_forms(attn_model *m, attn_config *c)
 {
     size_t L = m->info.num_hidden_layers;
-    if (c->status == ATTN_OK && !m->forms && !(m->forms = attn_calloc(L, sizeof *m->forms)))
+    attn_layer_form **forms = &m->forms[ATTN_STACK_SELF];
+    if (c->status == ATTN_OK && !*forms && !(*forms = attn_calloc(L, sizeof **forms)))
         c->status = attn_fail_memory(c->err);
     for (size_t l = 0; l < L && c->status == ATTN_OK; l++)
-        m->forms[l].rules = (attn_rules){ .scale = (float)(1.0 / sqrt((double)m->info.head_dim)), .left_window_size = -1, .right_window_size = -1 };
-    return c->status == ATTN_OK ? m->forms : NULL;
+        (*forms)[l].rules = (attn_rules){ .scale = (float)(1.0 / sqrt((double)m->info.head_dim)), .left_window_size = -1, .right_window_size = -1 };
+    return c->status == ATTN_OK ? *forms : NULL;
 }
 
 static attn_status read_config(attn_model *m, const attn_source *source, attn_error *err)
@@ -66,7 +67,7 @@ static attn_status read_config(attn_model *m, const attn_source *source, attn_er
     if (st == ATTN_OK) {
         m->family->configure(m, &c);
         refuse_extras(&c);
-        if (!m->forms)
+        if (!m->forms[ATTN_STACK_SELF])
             (void)attn_model_forms(m, &c);
         st = c.status;
     }
@@ -167,7 +168,8 @@ void attn_model_close(attn_model *m)
     attn_free(m->weights.block);
     attn_free(m->parts);
     attn_free(m->layers);
-    attn_free(m->forms);
+    for (size_t s = 0; s < ATTN_STACKS; s++)
+        attn_free(m->forms[s]);
     for (size_t i = 0; i < ATTN_MODEL_ROPES; i++)
         attn_free(m->ropes[i].pair_factor);
     attn_free(m->source);

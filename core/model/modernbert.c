@@ -85,8 +85,8 @@ static void read_windows(attn_model *m, attn_config *c)
     attn_config_take(c, "global_attn_every_n_layers"); /* what layer_types was made of */
     for (size_t l = 0; l < m->info.num_hidden_layers; l++) {
         bool slides = listed ? types[l] : l % every != 0;
-        m->forms[l].rules.left_window_size = m->forms[l].rules.right_window_size = slides ? side : -1;
-        m->forms[l].rope = &m->ropes[slides];
+        m->forms[ATTN_STACK_SELF][l].rules.left_window_size = m->forms[ATTN_STACK_SELF][l].rules.right_window_size = slides ? side : -1;
+        m->forms[ATTN_STACK_SELF][l].rope = &m->ropes[slides];
     }
 }
 
@@ -100,7 +100,7 @@ static void configure(attn_model *m, attn_config *c)
     m->traits |= attn_config_flag_or(c, "norm_bias", false) ? NORM_BIAS : 0;
     m->traits |= attn_config_flag_or(c, "attention_bias", false) ? ATTENTION_BIAS : 0;
     m->traits |= attn_config_flag_or(c, "mlp_bias", false) ? FEED_BIAS : 0;
-    if (!m->forms)
+    if (!m->forms[ATTN_STACK_SELF])
         return;
     read_windows(m, c);
     read_ropes(m, c);

@@ -10,6 +10,9 @@
 #include "attn_analyses.h"
 #include "attn_runtime.h"
 
+/* The attentions of a model. Most have one; an encoder-decoder's is that of its encoder, and there are its decoder's and the one between the two. */
+typedef enum attn_stack { ATTN_STACK_SELF, ATTN_STACK_DECODER, ATTN_STACK_CROSS, ATTN_STACKS } attn_stack;
+
 /* In the order in which they stand in an answer. Each [layer] of the wire contract is one attn_layer here. */
 typedef enum attn_output {
     ATTN_ATTENTIONS,     /* [H, T_q, T_k] after the softmax; hidden keys exactly 0; a row without any key all 0 */

@@ -23,6 +23,7 @@ typedef struct api_limits {
 typedef struct api_model {
     const char *name;
     const attn_model *model;
+    const char *source; /* what is shown for it; NULL: what the model says itself */
 } api_model;
 
 typedef struct api_service {

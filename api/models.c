@@ -61,7 +61,10 @@ static void write_model(api_out *out, const api_model *model)
     api_json_text(out, info->dtype);
     write_number(out, "memory_bytes", info->bytes);
     api_out_string(out, ",\"source\":");
-    write_source(out, info->source);
+    if (model->source)
+        api_json_text(out, model->source);
+    else
+        write_source(out, info->source);
     api_out_string(out, ",\"outputs\":");
     write_outputs(out, info->outputs);
     api_out_char(out, '}');

@@ -23,7 +23,7 @@ static inline void fixture_setup(void)
     ck_assert_msg(attn_runtime_new(&fixture_runtime, &(attn_runtime_options){ .threads = 3 }, &err) == ATTN_OK, "%s", err.text);
     ck_assert_msg(attn_model_open(&fixture_model, fixture_runtime, "builtin:attnd-bert", &err) == ATTN_OK, "%s: %s", err.where, err.text);
     ck_assert_msg(attn_fonts_open(&fixture_fonts, no_folders, &err) == ATTN_OK, "%s", err.text);
-    fixture_models[0] = (api_model){ "attnd-bert", fixture_model };
+    fixture_models[0] = (api_model){ .name = "attnd-bert", .model = fixture_model };
     service = (api_service){
         .runtime = fixture_runtime,
         .models = fixture_models,

@@ -185,3 +185,20 @@ void srv_log_plain(const char *fmt, ...)
     text[length] = '\n';
     write_all(text, length + 1);
 }
+
+bool srv_log_is_terminal(void)
+{
+    return !as_json && lowest <= SRV_INFO && isatty(STDERR_FILENO);
+}
+
+void srv_log_status(const char *fmt, ...)
+{
+    static const char rewrite[] = "\r\x1b[K"; /* to the begin of the line; clear what is behind (ECMA-48) */
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    write_all(rewrite, sizeof rewrite - 1);
+    write_all(text, strlen(text));
+}

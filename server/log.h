@@ -31,6 +31,11 @@ void srv_log_message(srv_level, const char *event, const char *fmt, ...) ATTN_PR
 /* The line as it is, whatever level and format: what scripts wait for. */
 void srv_log_plain(const char *fmt, ...) ATTN_PRINTF(1, 2);
 
+/* Is standard error a terminal that reads text lines of what goes on? */
+bool srv_log_is_terminal(void);
+/* On a terminal: rewrites the line the cursor is in, and stays there. Empty: takes it away, which is to be done before anything else is logged. */
+void srv_log_status(const char *fmt, ...) ATTN_PRINTF(1, 2);
+
 /* The line with its newline, at most `size` bytes; returns its length. `unix_ms` is the time. For srv_log and its test. */
 size_t srv_log_format(char *dst, size_t size, bool json, uint64_t unix_ms, srv_level, const char *event, const srv_field *fields, size_t count);
 

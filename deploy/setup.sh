@@ -5,8 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 
-build="gcc libc6-dev make libmicrohttpd-dev libjansson-dev libblis-serial-dev libutf8proc-dev libpcre2-dev libcurl4-gnutls-dev libpng-dev libfreetype-dev libharfbuzz-dev zlib1g-dev libzstd-dev"
-runtime="libmicrohttpd12 libjansson4 libutf8proc2 libpcre2-8-0 libcurl3-gnutls libpng16-16 libfreetype6 libharfbuzz0b zlib1g libzstd1 ca-certificates"
+build="gcc libc6-dev make libmicrohttpd-dev libjansson-dev libblis-serial-dev libutf8proc-dev libpcre2-dev libcurl4-gnutls-dev libgnutls28-dev libpng-dev libfreetype-dev libharfbuzz-dev zlib1g-dev libzstd-dev"
+runtime="libmicrohttpd12 libjansson4 libutf8proc2 libpcre2-8-0 libcurl3-gnutls libgnutls30 libpng16-16 libfreetype6 libharfbuzz0b zlib1g libzstd1 ca-certificates"
 case "${1:-}" in
 build) wanted="$build" ;;
 check) wanted="$build check libsubunit-dev binutils python3 python3-yaml zstd" ;;

@@ -33,7 +33,8 @@ static const option table[] = {
     { "host", TEXT, AT(host), "127.0.0.1", 0, 0, "ADDRESS", "address or name to listen on, IPv4 or IPv6" },
     { "port", COUNT, AT(port), "8080", 0, 65535, "N", "port to listen on; 0 picks a free one" },
     { "model", LIST, AT(models), NULL, 0, 0, "[NAME=]SOURCE",
-      "a directory in Hugging Face layout, or builtin:NAME; repeatable, the first is the default (without any: the built-in models)" },
+      "a directory in Hugging Face layout, a hub id org/name[@revision], or builtin:NAME; repeatable, the first is the default (without any: the built-in "
+      "models)" },
     { "threads", COUNT, AT(threads), NULL, 1, 1024, "N", "threads that compute (default: the CPUs this process may use)" },
     { "queue", COUNT, AT(queue), "64", 0, 1000000, "N", "requests that may wait for a thread" },
     { "timeout", DURATION, AT(timeout_ms), "60s", 1, DAY_MS, "TIME", "from a request's arrival to the last byte computed; 60, 60s, 500ms, 2m" },

@@ -1,4 +1,4 @@
-/* probe.c - see probe.h. The one place where the server is a client.
+/* probe.c - see probe.h. With the hub the one place where the server is a client.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "probe.h"
 

@@ -11,6 +11,7 @@
 
 #include "exchange.h"
 #include "http.h"
+#include "hub.h"
 #include "log.h"
 
 enum {
@@ -18,12 +19,13 @@ enum {
     FREE_BLOCKS = 64,       /* 4 MiB kept for the next answers */
     STUCK_GRACE_MS = 10000, /* past a request's deadline a worker may need this long to notice */
     HEADROOM = 64,          /* connections beyond --max-connections that are accepted, to be told so */
+    HUB_ERROR_BYTES = 1400, /* one sentence, with the command that converts a model */
     OTHER_FILES = 128       /* descriptors for everything but connections */
 };
 
 /* ---- models -------------------------------------------------------------------------------------------------------------- */
 
-/* "NAME=SOURCE", "builtin:NAME" or a directory, whose last part is the name. False: no memory. */
+/* "NAME=SOURCE", "builtin:NAME", a hub id, whose name is org/name, or a directory, whose last part is the name. False: no memory. */
 static bool name_model(const char *given, char **name, const char **source)
 {
     const char *equals = strchr(given, '=');
@@ -35,6 +37,8 @@ static bool name_model(const char *given, char **name, const char **source)
     } else if (strncmp(given, "builtin:", 8) == 0) {
         first = given + 8;
         n = strlen(first);
+    } else if (srv_hub_is_model(given)) {
+        n = strcspn(given, "@");
     } else {
         n = strlen(given);
         while (n > 1 && given[n - 1] == '/')
@@ -62,12 +66,28 @@ static bool is_taken(const srv_server *s, const char *name)
     return false;
 }
 
+/* A model from its source. For a hub id, which is fetched first, *shown gets a copy of it. False: the failure has been logged. */
+static bool load_model(srv_server *s, const char *given, const char *source, attn_model **model, char **shown)
+{
+    attn_error error = { .code = ATTN_OK };
+    char why[HUB_ERROR_BYTES] = "no memory", *directory = NULL;
+    bool from_hub = srv_hub_is_model(source);
+    if (from_hub && (!(*shown = attn_strdup(source)) || !(directory = srv_hub_fetch(source, why, sizeof why)))) {
+        srv_log_plain("attnd: --model %s: %s", given, why);
+        return false;
+    }
+    bool fine = attn_model_open(model, s->runtime, from_hub ? directory : source, &error) == ATTN_OK;
+    attn_free(directory);
+    if (!fine)
+        srv_log_plain("attnd: --model %s: %s%s%s", given, error.where, *error.where ? ": " : "", error.text);
+    return fine;
+}
+
 static bool open_model(srv_server *s, const char *given)
 {
-    char *name = NULL;
+    char *name = NULL, *shown = NULL;
     const char *source = NULL;
     attn_model *model = NULL;
-    attn_error error = { .code = ATTN_OK };
     bool fine = false;
     if (!name_model(given, &name, &source))
         srv_log_plain("attnd: --model %s: no memory", given);
@@ -75,17 +95,16 @@ static bool open_model(srv_server *s, const char *given)
         srv_log_plain("attnd: --model %s: \"%s\" is no model name (letters, digits, '.', '_', '-', and '/' inside); give one as NAME=SOURCE", given, name);
     else if (is_taken(s, name))
         srv_log_plain("attnd: --model %s: there is a model named %s already; give another name as NAME=SOURCE", given, name);
-    else if (attn_model_open(&model, s->runtime, source, &error) != ATTN_OK)
-        srv_log_plain("attnd: --model %s: %s%s%s", given, error.where, *error.where ? ": " : "", error.text);
     else
-        fine = true;
+        fine = load_model(s, given, source, &model, &shown);
     if (fine) {
         size_t i = s->service.num_models++;
         s->models[i] = model;
-        s->named[i] = (api_model){ .name = name, .model = model };
-        name = NULL;
+        s->named[i] = (api_model){ .name = name, .model = model, .source = shown };
+        name = shown = NULL;
     }
     attn_free(name);
+    attn_free(shown);
     return fine;
 }
 
@@ -106,7 +125,7 @@ static void log_model(const api_model *model)
     const attn_model_info *info = attn_model_get_info(model->model);
     srv_field fields[] = {
         { .name = "model", .text = model->name },
-        { .name = "source", .text = info->source },
+        { .name = "source", .text = model->source ? model->source : info->source },
         { .name = "architecture", .text = info->architecture },
         { .name = "dtype", .text = info->dtype },
         { .name = "layers", .number = info->num_hidden_layers },
@@ -202,6 +221,7 @@ void srv_server_close(srv_server *s)
     for (size_t i = 0; i < s->service.num_models; i++) {
         attn_model_close(s->models[i]);
         attn_free((void *)(uintptr_t)s->named[i].name);
+        attn_free((void *)(uintptr_t)s->named[i].source);
     }
     attn_free(s->models);
     attn_free(s->named);

@@ -21,7 +21,7 @@ typedef struct srv_server {
     const srv_options *options;
     attn_runtime *runtime;
     attn_model **models; /* in the order of service.models */
-    api_model *named;    /* what service.models points to; names are owned */
+    api_model *named;    /* what service.models points to; names and sources are owned */
     api_service service;
     srv_budget budget;
     srv_blocks blocks;

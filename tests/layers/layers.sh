@@ -25,6 +25,7 @@ claim "microhttpd.h is included in server/http*.c alone" "$(includes 'microhttpd
 claim "blis.h is included in core/math/gemm.c alone" "$(includes '([a-z-]*/)?blis\.h' "core api server" | grep -v '^core/math/gemm\.c')"
 claim "png.h, FreeType and HarfBuzz are included in core/draw alone" "$(includes 'png\.h|ft2build\.h|hb' "core api server" | grep -v '^core/draw/')"
 claim "zlib.h and zstd.h are included in server/compress.c alone" "$(includes 'zlib\.h|zstd\.h' "core api server" | grep -v '^server/compress\.c')"
+claim "curl.h is included in server/hub_transfer.c and server/probe.c alone" "$(includes 'curl/' server | grep -vE '^server/(hub_transfer|probe)\.c')"
 claim "pcre2.h is included in core/text/pattern.c alone" "$(includes 'pcre2\.h' "core api server" | grep -v '^core/text/pattern\.c')"
 claim "server does no mathematics" "$(includes 'math\.h' server)"
 claim "no include climbs out of its folder" "$(includes '[^">]*\.\./' "core api server")"

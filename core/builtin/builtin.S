@@ -19,5 +19,8 @@ attn_builtin_\symbol\()_end:
 file bert_config, "core/builtin/attnd-bert/config.json"
 file bert_tokenizer, "core/builtin/attnd-bert/tokenizer.json"
 file bert_weights, "core/builtin/attnd-bert/model.safetensors"
+file gpt_config, "core/builtin/attnd-gpt/config.json"
+file gpt_tokenizer, "core/builtin/attnd-gpt/tokenizer.json"
+file gpt_weights, "core/builtin/attnd-gpt/model.safetensors"
 
 .section .note.GNU-stack, "", @progbits

@@ -17,6 +17,7 @@ from contract_case import ALL, MAPS, ContractCase
 from harness import ROOT, Server, flat, main
 
 SMALL = os.path.join(ROOT, "tests/golden/models")
+BUILTIN = ["attnd-bert", "attnd-gpt"]
 TEXT = "The animal didn't cross the street, because it was too tired."
 
 
@@ -33,6 +34,13 @@ class Answers(ContractCase):
     def test_the_answer_names_its_model(self):
         model = self.server.attention({"text": "a"})["model"]
         self.assertEqual(model, {"name": "attnd-bert", "architecture": "BertForMaskedLM", "num_hidden_layers": 6, "num_attention_heads": 8})
+
+    def test_the_models_inside_the_program_are_served_unless_others_are_named_and_the_first_is_the_default(self):
+        status, _, answer = self.server.get("/v1/models")
+        self.assertEqual((status, answer["default"], [m["name"] for m in answer["models"]]), (200, "attnd-bert", BUILTIN))
+        for name in BUILTIN:
+            self.assertEqual(self.server.get("/v1/models/" + name)[2]["source"], "builtin:" + name)
+            self.assertEqual(self.server.attention({"text": "a", "model": name})["model"]["name"], name)
 
     def test_shapes_and_axes_are_those_of_the_contract(self):
         result = self.result({"text": TEXT, "output": ALL})

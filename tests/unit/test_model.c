@@ -485,6 +485,26 @@ START_TEST(what_was_not_needed_is_listed)
 }
 END_TEST
 
+START_TEST(every_model_inside_the_program_opens_by_its_name_and_reads_texts)
+{
+    static const struct {
+        const char *name, *source, *model_type;
+    } inside[] = { { "attnd-bert", "builtin:attnd-bert", "bert" }, { "attnd-gpt", "builtin:attnd-gpt", "gpt2" } };
+    const char *const *names = attn_builtin_models();
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++, names++) {
+        fixture f;
+        fixture_init(&f, inside[i].source, 1, 1);
+        const attn_model_info *info = attn_model_get_info(f.model);
+        ck_assert_str_eq(*names, inside[i].name);
+        ck_assert_str_eq(info->model_type, inside[i].model_type);
+        ck_assert_uint_eq(info->vocab_size, 8192);
+        ck_assert_ptr_nonnull(attn_model_get_tokenizer(f.model));
+        fixture_free(&f);
+    }
+    ck_assert_ptr_null(*names);
+}
+END_TEST
+
 START_TEST(a_model_has_the_tokenizer_beside_it)
 {
     attn_arena *arena = attn_arena_new();
@@ -492,7 +512,6 @@ START_TEST(a_model_has_the_tokenizer_beside_it)
     attn_text text = { "it flows", 8 };
     fixture f;
     fixture_init(&f, "builtin:attnd-bert", 1, 1);
-    ck_assert_str_eq(attn_builtin_models()[0], "attnd-bert");
     ck_assert_ptr_nonnull(attn_model_get_tokenizer(f.model));
     ck_assert_int_eq(
         attn_tokenizer_encode(attn_model_get_tokenizer(f.model), &text, NULL, &(attn_encode_options){ .add_special_tokens = true }, arena, NULL, &out, &f.err),
@@ -525,6 +544,7 @@ int main(void)
     tcase_add_test(promises, embeddings_too_large_for_a_norm_are_an_overflow);
     tcase_add_test(info, info_says_what_the_files_say);
     tcase_add_test(info, what_was_not_needed_is_listed);
+    tcase_add_test(info, every_model_inside_the_program_opens_by_its_name_and_reads_texts);
     tcase_add_test(info, a_model_has_the_tokenizer_beside_it);
     suite_add_tcase(suite, golden);
     suite_add_tcase(suite, promises);

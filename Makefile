@@ -170,6 +170,12 @@ setup-build setup-check setup-lint:
 openapi:
 	tests/http/make_openapi.py
 
+## family-table: the README's table of families, with the errors measured here; wants ATTND_SHARED and ATTND_MINILM
+family-table: setup-check
+	$(MAKE) all
+	$(MAKE) $$(python3 tests/golden/family_table.py --list $(B))
+	python3 tests/golden/family_table.py $(B)
+
 ## clean: removes build/
 clean:
 	rm -rf build
@@ -178,6 +184,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench contract setup-build setup-check setup-lint openapi clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench contract setup-build setup-check setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

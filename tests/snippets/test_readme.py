@@ -20,7 +20,11 @@ import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../http"))
+import harness  # noqa: E402
 from harness import ROOT, ServerCase, flat, float32, main  # noqa: E402
+
+sys.path.insert(0, os.path.join(HERE, "../golden"))
+import family_table  # noqa: E402
 
 sys.path.insert(0, os.path.join(ROOT, "build/snippets"))
 ADDRESS = "localhost:8080"
@@ -109,6 +113,25 @@ class Commands(Readme):
             else:
                 self.assertTrue(data.startswith(begins[kind]), name)
         self.assertLessEqual({"png", "svg", "safetensors"}, kinds)
+
+
+class Families(Readme):
+    def test_the_table_lists_every_model_type_that_the_program_knows_and_no_other(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+            listed = [name for types, _ in family_table.rows(file.read()) for name in types]
+        self.assertEqual(len(listed), len(set(listed)))
+        self.assertEqual(sorted(listed), sorted(family_table.known_types(harness.PROGRAM)))
+
+    def test_every_row_says_what_it_was_held_against_and_how_well(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+            table = family_table.rows(file.read())
+        self.assertGreater(len(table), 10)
+        for types, cells in table:
+            self.assertEqual(len(cells), 4, types)
+            self.assertTrue(cells[2], types)
+            worst = re.match(r"(\d\.\de-\d+); (\d\.\de-\d+|-)$", cells[3])
+            self.assertTrue(worst, types)
+            self.assertLess(float(worst[1]), 5e-6, types)
 
 
 class Python(Readme):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains attnd-bert, the encoder inside the program: a BERT for masked words, from nothing.
+"""Trains attnd-bert, the encoder inside the program: a BERT for masked words, from nothing. train_writers.py trains the other models, with what stands here.
 
     python3 train.py tokenizer OUT --corpus english.txt            a minute or two of CPU
     python3 train.py model OUT --corpus english.txt --seconds 1320  one GPU
@@ -53,12 +53,15 @@ def train_tokenizer(corpus, out):
     cls, sep = tok.token_to_id("[CLS]"), tok.token_to_id("[SEP]")
     tok.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)])
+    save_tokenizer(tok, out, {"tokenizer_class": "BertTokenizerFast", "do_lower_case": True, "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
+                              "cls_token": "[CLS]", "mask_token": "[MASK]"})
+
+
+def save_tokenizer(tok, out, config):
     os.makedirs(out, exist_ok=True)
     tok.save(os.path.join(out, "tokenizer.json"))
-    config = {"tokenizer_class": "BertTokenizerFast", "do_lower_case": True, "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
-              "cls_token": "[CLS]", "mask_token": "[MASK]", "model_max_length": POSITIONS}
     with open(os.path.join(out, "tokenizer_config.json"), "w") as f:
-        json.dump(config, f, indent=1)
+        json.dump(dict(config, model_max_length=POSITIONS), f, indent=1)
     print(out, "vocabulary", tok.get_vocab_size())
 
 
@@ -239,22 +242,10 @@ def measure(model, data, device):
     return result
 
 
-def train(corpus, out, seconds, peak, tokens_per_step, compiled):
+def fit(model, draw, device, a, smoothing=0.0):
+    """Trains for a.seconds by the clock on what draw() gives: the model's inputs, labels, weights of the labels. Says how it went."""
     import torch
     from torch.nn import functional as F
-    from tokenizers import Tokenizer
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(1)
-    random.seed(1)
-    torch.set_float32_matmul_precision("high")
-    tok = Tokenizer.from_file(os.path.join(out, "tokenizer.json"))
-    special = {t: tok.token_to_id(t) for t in SPECIAL}
-    ids, begins = load_english(corpus, tok)
-    cut = int(len(ids) * 0.99)      # the last hundredth is held out
-    model = make_network().to(device)
-    draw = batch_drawer(Batches(ids[:cut], begins[:cut], special, device), tokens_per_step)
-    facts = {"train_tokens": cut, "held_out_tokens": len(ids) - cut, "parameters": sum(p.numel() for p in model.parameters())}
 
     decay = [p for p in model.parameters() if p.dim() == 2]
     rest = [p for p in model.parameters() if p.dim() != 2]
@@ -262,13 +253,13 @@ def train(corpus, out, seconds, peak, tokens_per_step, compiled):
                              lr=torch.tensor(0.0, device=device), betas=(0.9, 0.98), eps=1e-6, fused=device == "cuda")
 
     def rate(done, step):           # by the clock: warm up over 1000 steps, then a cosine to a hundredth
-        return peak * min(1, (step + 1) / 1000) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, done))))
+        return a.rate * min(1, (step + 1) / 1000) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, done))))
 
     def loss_of(inputs, label, weight):
-        loss = F.cross_entropy(model(*inputs).flatten(0, 1).float(), label.flatten(), reduction="none")
+        loss = F.cross_entropy(model(*inputs).flatten(0, 1).float(), label.flatten(), reduction="none", label_smoothing=smoothing)
         return (loss * weight.flatten()).sum() / weight.sum()
 
-    run = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+    run = loss_of if a.eager else torch.compile(loss_of, dynamic=False)
 
     def step_once(lr):
         for group in adam.param_groups:
@@ -282,11 +273,11 @@ def train(corpus, out, seconds, peak, tokens_per_step, compiled):
         adam.zero_grad(set_to_none=True)
         return loss, inputs[0].numel()
 
-    for _ in range(40 if compiled else 0):      # every shape is compiled before the clock starts; a rate of 0 leaves the weights as they are
+    for _ in range(0 if a.eager else 40):       # every shape is compiled before the clock starts; a rate of 0 leaves the weights as they are
         step_once(0.0)
     began, step, seen, shown, history = time.time(), 0, 0, 0.0, []
-    while (spent := time.time() - began) < seconds:
-        loss, count = step_once(rate(spent / seconds, step))
+    while (spent := time.time() - began) < a.seconds:
+        loss, count = step_once(rate(spent / a.seconds, step))
         step, seen = step + 1, seen + count
         if step % 50 == 0:
             value = loss.item()                 # waits for the device, so that the clock is honest
@@ -295,19 +286,51 @@ def train(corpus, out, seconds, peak, tokens_per_step, compiled):
                 history.append([round(spent), step, seen, round(value, 4)])
                 print(f"{spent:5.0f} s step {step} tokens {seen / 1e6:.0f} M ({seen / spent / 1e6:.2f} M/s) loss {value:.3f}", flush=True)
     model.eval()
-    facts.update(steps=step, tokens=seen, seconds=round(time.time() - began), history=history)
+    return {"steps": step, "tokens": seen, "seconds": round(time.time() - began), "history": history}
+
+
+def begin_training(out):
+    """(device, tokenizer), and everything drawn by chance from the same seed."""
+    import torch
+    from tokenizers import Tokenizer
+    torch.manual_seed(1)
+    random.seed(1)
+    torch.set_float32_matmul_precision("high")
+    return "cuda" if torch.cuda.is_available() else "cpu", Tokenizer.from_file(os.path.join(out, "tokenizer.json"))
+
+
+def train(a):
+    import torch
+
+    device, tok = begin_training(a.out)
+    special = {t: tok.token_to_id(t) for t in SPECIAL}
+    ids, begins = load_english(a.corpus, tok)
+    cut = int(len(ids) * 0.99)      # the last hundredth is held out
+    model = make_network().to(device)
+    draw = batch_drawer(Batches(ids[:cut], begins[:cut], special, device), a.tokens)
+    facts = {"train_tokens": cut, "held_out_tokens": len(ids) - cut, "parameters": sum(p.numel() for p in model.parameters())}
+    facts.update(fit(model, draw, device, a))
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
         facts["held_out"] = measure(model, Batches(ids[cut:], begins[cut:], special, device), device)
     print(facts["held_out"], flush=True)
-    export(model, out, facts)
+    export(model, a.out, facts)
 
 
 # ---------------------------------------------------------------- export
 
-def export(model, out, facts):
-    """The weights in float16, under the names of transformers' BertForMaskedLM."""
+def save_model(out, w, config, facts):
+    """The folder: weights in float16, configuration, what was measured."""
     import torch
     from safetensors.torch import save_file
+    weights = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in w.items()}
+    save_file(weights, os.path.join(out, "model.safetensors"), metadata={"format": "pt"})
+    for name, data in (("config.json", config), ("training.json", facts)):
+        with open(os.path.join(out, name), "w") as f:
+            json.dump(data, f, indent=1)
+
+
+def export(model, out, facts):
+    """The weights under the names of transformers' BertForMaskedLM."""
     w = {}
 
     def put(name, module):
@@ -334,11 +357,7 @@ def export(model, out, facts):
               "num_attention_heads": HEADS, "intermediate_size": FFN, "hidden_act": "gelu", "max_position_embeddings": POSITIONS, "type_vocab_size": 2,
               "layer_norm_eps": 1e-12, "pad_token_id": 0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "tie_word_embeddings": True,
               "torch_dtype": "float16"}
-    weights = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in w.items()}
-    save_file(weights, os.path.join(out, "model.safetensors"), metadata={"format": "pt"})
-    for name, data in (("config.json", config), ("training.json", facts)):
-        with open(os.path.join(out, name), "w") as f:
-            json.dump(data, f, indent=1)
+    save_model(out, w, config, facts)
 
 
 def check(out):
@@ -356,11 +375,14 @@ def check(out):
         print(text, [tok.id_to_token(i) for i in logits.topk(6).indices.tolist()])
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=["tokenizer", "model", "check"])
+def arguments(description, whats=("tokenizer", "model", "check"), **more):
+    """The command line of this file and of train_writers.py; more: positional arguments with their choices."""
+    p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, choices in more.items():
+        p.add_argument(name, choices=choices)
+    p.add_argument("what", choices=whats)
     p.add_argument("out", help="the model's directory")
-    p.add_argument("--corpus", help="english.txt")
+    p.add_argument("--corpus", help="the text to learn from")
     p.add_argument("--seconds", type=float, default=1320)
     p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     p.add_argument("--tokens", type=int, default=131072, help="tokens in a step")
@@ -368,12 +390,17 @@ def main():
     a = p.parse_args()
     if a.what != "check" and not a.corpus:
         p.error("--corpus is needed")
+    return a
+
+
+def main():
+    a = arguments(__doc__)
     if a.what == "tokenizer":
         train_tokenizer(a.corpus, a.out)
     elif a.what == "check":
         check(a.out)
     else:
-        train(a.corpus, a.out, a.seconds, a.rate, a.tokens, not a.eager)
+        train(a)
 
 
 if __name__ == "__main__":

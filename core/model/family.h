@@ -83,6 +83,7 @@ struct attn_model {
     attn_layer_form *forms[ATTN_STACKS]; /* [L] of each attention the model has; attn_model_forms */
     void *parts;                         /* the family's own */
     void *layers;                        /* [L] of binds.layer_bytes */
+    void *decoder_layers;                /* [L of the decoder behind an encoder] of binds.decoder_layer_bytes */
     attn_weights weights;
     attn_tokenizer *tokenizer; /* NULL: none */
     char *source, *architecture, *model_type;

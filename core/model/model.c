@@ -106,13 +106,17 @@ static attn_status read_weights(attn_model *m, const attn_source *source, attn_e
     attn_checkpoint c;
     attn_status st = attn_checkpoint_open(&c, source, err);
     size_t num_layers = m->num_layer_weights ? m->num_layer_weights : m->info.num_hidden_layers;
-    attn_bind_sizes sizes = { m->dims, num_layers, m->traits };
+    size_t num_decoder_layers = m->info.num_decoder_layers;
+    attn_bind_sizes sizes = { m->dims, num_layers, num_decoder_layers, m->traits };
     m->parts = attn_calloc(1, m->family->parts_bytes);
     m->layers = attn_calloc(num_layers, m->family->binds.layer_bytes);
-    if (st == ATTN_OK && (!m->parts || !m->layers))
+    if (num_decoder_layers > 0)
+        m->decoder_layers = attn_calloc(num_decoder_layers, m->family->binds.decoder_layer_bytes);
+    attn_bind_targets to = { m->parts, m->layers, m->decoder_layers };
+    if (st == ATTN_OK && (!m->parts || !m->layers || (num_decoder_layers > 0 && !m->decoder_layers)))
         st = attn_fail_memory(err);
     if (st == ATTN_OK)
-        st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, &c, &sizes, m->parts, m->layers, err);
+        st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, &c, &sizes, &to, err);
     if (st == ATTN_OK)
         st = list_unused(m, &c, err);
     attn_checkpoint_close(&c);
@@ -168,6 +172,7 @@ void attn_model_close(attn_model *m)
     attn_free(m->weights.block);
     attn_free(m->parts);
     attn_free(m->layers);
+    attn_free(m->decoder_layers);
     for (size_t s = 0; s < ATTN_STACKS; s++)
         attn_free(m->forms[s]);
     for (size_t i = 0; i < ATTN_MODEL_ROPES; i++)

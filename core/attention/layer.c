@@ -434,7 +434,7 @@ static attn_status check_heads(const attn_layer_run *run, attn_output output, at
 
 attn_status attn_layer_show(const attn_layer_run *run, size_t number, const float *y, size_t columns, const attn_sink *sink, attn_error *err)
 {
-    attn_layer layer = { .layer = number };
+    attn_layer layer = { .stack = run->stack, .layer = number };
     attn_status status = ATTN_OK;
     for (int o = 0; o < ATTN_OUTPUT_COUNT && status == ATTN_OK; o++) {
         if (!shows(run, (attn_output)o) || o == ATTN_HIDDEN_STATES)

@@ -37,6 +37,7 @@ typedef struct attn_layer_run {
     attn_runtime *runtime;
     attn_arena *arena;
     attn_cancel *cancel;
+    attn_stack stack; /* whose, for the sink */
     const attn_operator_input *in;
     const attn_head_choice *choice;
     const attn_pool *pool;       /* of the maps, or NULL */

@@ -86,7 +86,7 @@ static attn_status feed(attn_run *r, const attn_decoder_layer *w, float *y, cons
 static attn_status run_parallel(attn_run *r, const attn_decoder_layer *w, size_t layer, float *x, float *y)
 {
     attn_arena_mark mark = attn_arena_save(r->arena);
-    float *z = attn_take_floats(r, r->input->T, r->model->info.hidden_size);
+    float *z = attn_take_floats(r, r->T, r->model->info.hidden_size);
     attn_status st = z ? attn_block_norm(r, &w->attention_norm, y, x) : ATTN_E_NOMEM;
     if (st == ATTN_OK)
         st = attn_block_attention(r, &w->attention, layer, z, y);
@@ -128,7 +128,7 @@ attn_status attn_decoder_run(attn_run *r, float embedding_factor)
     const attn_decoder_parts *parts = r->model->parts;
     attn_embeddings e = parts->embeddings;
     size_t D = r->model->info.hidden_size;
-    float *x = attn_take_floats(r, r->input->T, D), *y = x ? attn_take_floats(r, r->input->T, D) : NULL;
+    float *x = attn_take_floats(r, r->T, D), *y = x ? attn_take_floats(r, r->T, D) : NULL;
     e.factor = embedding_factor;
     r->last_norm = &parts->last;
     attn_status st = y ? attn_block_embed(r, &e, x) : ATTN_E_NOMEM;
@@ -142,7 +142,8 @@ attn_status attn_decoder_forward(attn_run *r)
 
 attn_price attn_decoder_price(const attn_model *m, const attn_plan *p)
 {
-    attn_price rest = m->traits & ATTN_DECODER_GATED ? attn_gated_feed_forward_price(m, p->T) : attn_feed_forward_price(m, p->T);
+    size_t F = m->dims[ATTN_DIM_FEED];
+    attn_price rest = m->traits & ATTN_DECODER_GATED ? attn_gated_feed_forward_price(m, p->T, F) : attn_feed_forward_price(m, p->T, F);
     attn_price price = attn_layers_price(m, p, rest);
     if (m->traits & ATTN_DECODER_PARALLEL)
         price.bytes = attn_plus(price.bytes, attn_arena_bytes((uint64_t)p->T * m->info.hidden_size, sizeof(float)));

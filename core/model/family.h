@@ -140,6 +140,18 @@ attn_layer_form *attn_model_forms(attn_model *, attn_config *);
 /* The same for DECODER or CROSS, once shapes[stack] is set. An encoder-decoder's configure calls all three, and sets info.num_decoder_layers. */
 attn_layer_form *attn_model_stack_forms(attn_model *, attn_config *, attn_stack);
 
+/* The attention whose tokens the model writes, if it writes: its decoder's, or its only one. */
+static inline attn_stack attn_model_writer(const attn_model *m)
+{
+    return m->info.num_decoder_layers > 0 ? ATTN_STACK_DECODER : ATTN_STACK_SELF;
+}
+
+/* How many of the input's tokens come as embeddings. */
+static inline size_t attn_input_embeds(const attn_model_input *in)
+{
+    return !in->inputs_embeds ? 0 : in->input_ids ? in->num_embeds : in->T;
+}
+
 /* Sets m->tokenizer from tokenizer.json, else from vocab.json and merges.txt, else from vocab.txt (with tokenizer_config.json's do_lower_case); NULL where there is
  * none of them. A folder that has a sentencepiece model alone is ATTN_E_UNSUPPORTED, with the command that converts it. m->info.vocab_size is known. */
 ATTN_MUST_CHECK attn_status attn_model_open_tokenizer(attn_model *m, const attn_source *, attn_error *);

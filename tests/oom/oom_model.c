@@ -65,10 +65,10 @@ static attn_status open_and_close(void *ctx, attn_error *err)
     return st;
 }
 
-static attn_status ignore_state(void *ctx, size_t state, const attn_view *view, attn_error *err)
+static attn_status ignore_state(void *ctx, attn_stack stack, size_t state, const attn_view *view, attn_error *err)
 {
     (void)ctx;
-    (void)state;
+    (void)stack, (void)state;
     (void)view;
     (void)err;
     return ATTN_OK;

@@ -50,9 +50,10 @@ static inline kept_tensor keep_analysis(const kept_run *run, attn_analysis a, co
     return keep_view(&(attn_view){ .head = &x, .heads = 1, .rows = rows, .cols = n, .row_stride = (ptrdiff_t)n });
 }
 
-static inline attn_status keep_state(void *ctx, size_t state, const attn_view *view, attn_error *err)
+static inline attn_status keep_state(void *ctx, attn_stack stack, size_t state, const attn_view *view, attn_error *err)
 {
     kept_run *run = ctx;
+    (void)stack;
     ck_assert_uint_le(run->num_states, CASE_LAYERS);
     run->states[run->num_states] = state;
     run->came_at[run->num_states] = run->num_layers;

@@ -251,6 +251,14 @@ void attn_config_off(attn_config *c, const char *key)
     attn_config_take(c, key);
 }
 
+void attn_config_on(attn_config *c, const char *key)
+{
+    const json_t *v = json_object_get(c->root, key);
+    if (v && !json_is_null(v) && !json_is_true(v))
+        fail(c, ATTN_E_UNSUPPORTED, key, v, ", which is not supported");
+    attn_config_take(c, key);
+}
+
 const char *attn_config_text(const attn_config *c, const char *key)
 {
     const json_t *v = json_object_get(c->root, key);

@@ -69,6 +69,8 @@ void attn_config_leave(attn_config *, attn_config *inner);
 
 /* A switch this family has no formula for: missing, null, false and empty are fine, anything else is ATTN_E_UNSUPPORTED. */
 void attn_config_off(attn_config *, const char *key);
+/* One that its formula always has: missing, null and true are fine. */
+void attn_config_on(attn_config *, const char *key);
 /* A string, or the first of an array of strings; NULL when there is none. Borrowed until close; the key stays in. */
 const char *attn_config_text(const attn_config *, const char *key);
 /* Forgets a key that needs no reading. */

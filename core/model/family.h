@@ -115,6 +115,7 @@ struct attn_model {
     attn_model_info info;
     size_t dims[ATTN_DIM_COUNT]; /* the sizes its tensors have */
     size_t num_layer_weights;    /* layers in the file; the family says which serves which. 0: as many as there are layers */
+    size_t max_distance;         /* of relative positions in buckets: from there on all are in the last */
     size_t first_position;       /* 0, or the id of padding + 1: the first token's row of the table of positions, padding not being counted */
     unsigned traits;             /* bits that its bind table asks about */
     attn_activation act;
@@ -167,5 +168,7 @@ extern const attn_family attn_family_distilbert, attn_family_albert, attn_family
 extern const attn_family attn_family_llama, attn_family_mistral, attn_family_qwen2, attn_family_qwen3, attn_family_smollm3;
 extern const attn_family attn_family_gpt2, attn_family_gemma, attn_family_gemma2, attn_family_gemma3, attn_family_phi, attn_family_phi3, attn_family_gpt_neox,
     attn_family_bloom, attn_family_falcon;
+/* Encoder-decoders. */
+extern const attn_family attn_family_t5, attn_family_mt5, attn_family_bart, attn_family_mbart, attn_family_marian;
 
 #endif

@@ -90,13 +90,19 @@ static const char *next_name(char *dst, const char **names, size_t layer)
     return dst;
 }
 
+/* Under its other names a file holds it once more: that is no tensor that nobody asked for. */
 static attn_tensor *find(const binder *b, const char *names, size_t layer)
 {
     char name[NAME];
-    attn_tensor *t = NULL;
-    while (!t && next_name(name, &names, layer))
-        t = find_name(b, name);
-    return t;
+    attn_tensor *first = NULL;
+    while (next_name(name, &names, layer)) {
+        attn_tensor *t = find_name(b, name);
+        if (t)
+            t->used = true;
+        if (!first)
+            first = t;
+    }
+    return first;
 }
 
 static size_t kept_shape(const binder *b, const attn_bind *row, size_t shape[2])
@@ -200,7 +206,6 @@ static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *
     b->bytes &= ~(size_t)(ALIGN - 1);
     if (d->k * b->rows > b->step)
         b->step = d->k * b->rows;
-    t->used = true;
     return ATTN_OK;
 }
 

@@ -12,6 +12,7 @@
 #define FLOATS ATTN_STORE_FLOATS
 static const attn_bind binds[] = {
     { "word_embeddings.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
     { "word_embeddings_layernorm.weight", FLOATS, { D }, PART(embeddings.norm.gain) },
     { "word_embeddings_layernorm.bias", FLOATS, { D }, PART(embeddings.norm.shift) },
     { "ln_f.weight", FLOATS, { D }, PART(last.gain) },
@@ -53,6 +54,7 @@ static void configure(attn_model *m, attn_config *c)
     attn_config_take(c, "hidden_size"); /* n_embed goes before it */
     if (fine)
         m->dims[ATTN_DIM_GROUPS] = m->info.num_attention_heads;
+    attn_decoder_writes(m, c, true);
 }
 
 /* The bias [H, 1, T_k]. */

@@ -73,6 +73,20 @@ void attn_decoder_windows(attn_model *m, attn_config *c, size_t window, attn_is_
     }
 }
 
+void attn_decoder_writes(attn_model *m, attn_config *c, bool tied)
+{
+    m->writing.writes = true;
+    if (!attn_config_flag_or(c, "tie_word_embeddings", tied))
+        m->traits |= ATTN_DECODER_UNTIED;
+}
+
+attn_head attn_decoder_head(const attn_model *m)
+{
+    const attn_decoder_parts *parts = m->parts;
+    bool untied = m->traits & ATTN_DECODER_UNTIED;
+    return (attn_head){ untied ? parts->head.table : parts->embeddings.word, parts->head.bias };
+}
+
 /* ---- the run ------------------------------------------------------------------------------------------------------------ */
 
 static attn_status feed(attn_run *r, const attn_decoder_layer *w, float *y, const float *x)

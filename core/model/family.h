@@ -12,6 +12,7 @@
 #include "model/rope.h"
 #include "model/source.h"
 #include "model/weights.h"
+#include "model/writing.h"
 
 /* (z - mean z) / sqrt(var z + eps) * gain + shift; Ba 2016. Or z / sqrt(mean z^2 + eps) * gain; Zhang & Sennrich 2019. Which, and eps, is the model's. */
 typedef enum attn_norm_kind { ATTN_NORM_LAYER, ATTN_NORM_RMS } attn_norm_kind;
@@ -81,21 +82,6 @@ typedef struct attn_plan {
     attn_stack_plan stacks[ATTN_STACKS];
 } attn_plan;
 
-/* What chooses words: logits[i] = table[i] . x + bias[i], x the last hidden state. */
-typedef struct attn_head {
-    attn_table table;  /* [V, D]; data NULL: there is none */
-    const float *bias; /* [V] or NULL */
-} attn_head;
-
-/* Rules of choosing, from generation_config.json, else config.json. */
-typedef struct attn_writing {
-    bool writes;           /* the family's models do: set by configure */
-    int32_t *ends, *never; /* end tokens; ids that are never chosen */
-    size_t num_ends, num_never;
-    int32_t forced_first; /* chosen where one token has been read; -1: none */
-    int32_t start, bos;   /* -1: not known */
-} attn_writing;
-
 typedef struct attn_family {
     const char *const *model_types;   /* NULL-terminated */
     const char *default_architecture; /* where config.json names none */
@@ -129,7 +115,7 @@ struct attn_model {
     void *decoder_layers;                 /* [L of the decoder behind an encoder] of binds.decoder_layer_bytes */
     attn_weights weights;
     attn_writing writing;
-    attn_head head;
+    attn_head head;            /* table.data NULL: it does not write */
     attn_tokenizer *tokenizer; /* NULL: none */
     char *source, *architecture, *model_type;
     const char **unused_tensors, **ignored_keys;
@@ -145,6 +131,12 @@ attn_layer_form *attn_model_stack_forms(attn_model *, attn_config *, attn_stack)
 static inline attn_stack attn_model_writer(const attn_model *m)
 {
     return m->info.num_decoder_layers > 0 ? ATTN_STACK_DECODER : ATTN_STACK_SELF;
+}
+
+/* Ids below it are tokens of its writer. */
+static inline size_t attn_model_vocabulary(const attn_model *m)
+{
+    return m->dims[ATTN_DIM_DECODER_VOCAB] ? m->dims[ATTN_DIM_DECODER_VOCAB] : m->info.vocab_size;
 }
 
 /* How many of the input's tokens come as embeddings. */

@@ -79,6 +79,8 @@ static attn_status read_config(attn_model *m, const attn_source *source, attn_er
         if (!m->forms[ATTN_STACK_SELF])
             (void)attn_model_forms(m, &c);
         take_shape(m); /* whatever a family changed since */
+        if (m->writing.writes)
+            attn_writing_read(&m->writing, &c, source, attn_model_vocabulary(m));
         st = c.status;
     }
     if (st == ATTN_OK)
@@ -133,8 +135,20 @@ static attn_status read_weights(attn_model *m, const attn_source *source, attn_e
     return st;
 }
 
+/* The head, if the file has one that takes hidden states as they are. */
+static void take_head(attn_model *m)
+{
+    if (m->writing.writes && m->family->head)
+        m->head = m->family->head(m);
+    if (m->head.table.cols != m->info.hidden_size)
+        m->head.table.data = NULL;
+    m->info.generates = m->head.table.data != NULL;
+    m->info.decoder_start_token_id = m->info.num_decoder_layers > 0 ? m->writing.start : -1;
+}
+
 static void fill_info(attn_model *m)
 {
+    take_head(m);
     m->info.architecture = m->architecture;
     m->info.model_type = m->model_type;
     m->info.embedding_size = m->dims[ATTN_DIM_EMBEDDING] ? m->dims[ATTN_DIM_EMBEDDING] : m->info.hidden_size;
@@ -180,6 +194,7 @@ void attn_model_close(attn_model *m)
         return;
     attn_tokenizer_close(m->tokenizer);
     attn_free(m->weights.block);
+    attn_writing_close(&m->writing);
     attn_free(m->parts);
     attn_free(m->layers);
     attn_free(m->decoder_layers);
@@ -208,4 +223,12 @@ const attn_tokenizer *attn_model_get_tokenizer(const attn_model *m)
 attn_stack_shape attn_model_shape(const attn_model *m, attn_stack stack)
 {
     return m->shapes[stack];
+}
+
+bool attn_model_is_end(const attn_model *m, int32_t id)
+{
+    for (size_t i = 0; i < m->writing.num_ends; i++)
+        if (m->writing.ends[i] == id)
+            return true;
+    return false;
 }

@@ -33,12 +33,11 @@ static attn_status check_ids(const char *name, const int32_t *ids, size_t n, siz
 static attn_status check_decoder(const attn_model *m, const attn_model_input *in, attn_error *err)
 {
     static const char name[] = "decoder_input_ids";
-    size_t vocabulary = m->dims[ATTN_DIM_DECODER_VOCAB] ? m->dims[ATTN_DIM_DECODER_VOCAB] : m->info.vocab_size;
     if (!has_decoder(m))
         return in->decoder_T ? attn_fail(err, ATTN_E_INPUT, name, "the model has no decoder beside an encoder") : ATTN_OK;
     if (!in->decoder_input_ids || in->decoder_T < 1 || in->decoder_T > m->info.max_tokens)
         return attn_fail(err, ATTN_E_INPUT, name, "%zu tokens, the model takes 1 to %zu", in->decoder_input_ids ? in->decoder_T : 0, m->info.max_tokens);
-    return check_ids(name, in->decoder_input_ids, in->decoder_T, vocabulary, "ids", err);
+    return check_ids(name, in->decoder_input_ids, in->decoder_T, attn_model_vocabulary(m), "ids", err);
 }
 
 attn_status attn_check_input(const attn_model *m, const attn_model_input *in, attn_error *err)

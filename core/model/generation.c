@@ -204,23 +204,32 @@ static uint64_t dearest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* Of reading anew what was read before, as the text grows from T to `room` tokens. */
+static attn_price anew_price(const attn_model *m, const attn_model_input *prompt, size_t T, size_t room)
+{
+    attn_price price = { 0 };
+    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++) {
+        size_t longest, times = m->ropes[i].width > 0 ? attn_rope_differences(&m->ropes[i], T, room, &longest) : 0;
+        attn_price one = times > 0 ? reading_price(m, prompt, NULL, 0, longest, false) : (attn_price){ 0 };
+        price.flops = attn_plus(price.flops, attn_times(times, one.flops));
+        price.bytes = dearest(price.bytes, one.bytes);
+    }
+    return price;
+}
+
 attn_price attn_generation_price(const attn_model *m, const attn_model_input *prompt, size_t max_new_tokens, const attn_keep *keep)
 {
     attn_model_input input = *prompt;
     size_t most = m->info.max_tokens, T = attn_least(*length_of(&input, m), most), n = attn_least(max_new_tokens, most - T), room = T + n; /* more is refused */
-    attn_price first = reading_price(m, prompt, keep, 0, T, true), price = first;
-    uint64_t head = attn_times(2, attn_times(m->head.table.rows, m->info.hidden_size));
-    price.flops = attn_plus(price.flops, attn_times(n, head));
+    attn_price price = reading_price(m, prompt, keep, 0, T, true);
     if (T > 0 && n > 0) {
         attn_price next = reading_price(m, prompt, keep, T, T + 1, true), last = reading_price(m, prompt, keep, room - 1, room, true);
-        price.flops = attn_plus(price.flops, attn_times(n, attn_plus(next.flops, last.flops)) / 2); /* they grow evenly */
-        price.bytes = dearest(price.bytes, dearest(next.bytes, last.bytes));
+        attn_price anew = anew_price(m, prompt, T, room);
+        uint64_t steps = attn_times(n, attn_plus(next.flops, last.flops)) / 2; /* they grow evenly */
+        price.flops = attn_plus(price.flops, attn_plus(steps, anew.flops));
+        price.bytes = dearest(dearest(price.bytes, anew.bytes), dearest(next.bytes, last.bytes));
     }
-    if (T > 0 && n > 0 && is_rotated_anew(m, T, room)) {
-        attn_price again = reading_price(m, prompt, NULL, 0, room - 1, false);
-        price.flops = attn_plus(price.flops, attn_times(is_rotated_anew(m, room - 1, room) ? n : 1, again.flops));
-        price.bytes = dearest(price.bytes, again.bytes);
-    }
+    price.flops = attn_plus(price.flops, attn_times(n, attn_times(2, attn_times(m->head.table.rows, m->info.hidden_size))));
     price.bytes = attn_plus(dearest(price.bytes, attn_choose_bytes(m->runtime, &m->head)), held_bytes(m, prompt, room));
     return price;
 }

@@ -80,7 +80,7 @@ static attn_status read_config(attn_model *m, const attn_source *source, attn_er
             (void)attn_model_forms(m, &c);
         take_shape(m); /* whatever a family changed since */
         if (m->writing.writes)
-            attn_writing_read(&m->writing, &c, source, attn_model_vocabulary(m));
+            attn_writing_read(&m->writing, &c, source, attn_model_vocabulary(m), m->info.num_decoder_layers > 0);
         st = c.status;
     }
     if (st == ATTN_OK)
@@ -142,6 +142,7 @@ static void take_head(attn_model *m)
         m->head = m->family->head(m);
     if (m->head.table.cols != m->info.hidden_size)
         m->head.table.data = NULL;
+    m->info.writes = m->writing.writes;
     m->info.generates = m->head.table.data != NULL;
     m->info.decoder_start_token_id = m->info.num_decoder_layers > 0 ? m->writing.start : -1;
 }
@@ -153,6 +154,7 @@ static void fill_info(attn_model *m)
     m->info.model_type = m->model_type;
     m->info.embedding_size = m->dims[ATTN_DIM_EMBEDDING] ? m->dims[ATTN_DIM_EMBEDDING] : m->info.hidden_size;
     m->info.source = m->source;
+    m->info.decoder_vocab_size = m->info.num_decoder_layers > 0 ? attn_model_vocabulary(m) : 0;
     m->info.dtype = m->weights.dtype;
     m->info.num_parameters = m->weights.parameters;
     m->info.bytes = m->weights.bytes;

@@ -173,6 +173,16 @@ bool attn_rope_differs(const attn_rope *r, size_t from, size_t to)
     return r->kind == ATTN_ROPE_LONG && was_long != is_long;
 }
 
+size_t attn_rope_differences(const attn_rope *r, size_t from, size_t to, size_t *longest)
+{
+    size_t original = (size_t)r->original;
+    *longest = 0;
+    if (from >= to || !attn_rope_differs(r, from, to))
+        return 0;
+    *longest = r->kind == ATTN_ROPE_LONG ? original : to - 1;
+    return r->kind == ATTN_ROPE_LONG ? 1 : to - attn_most(from, original);
+}
+
 typedef struct fill_task {
     const attn_rope *rope;
     const attn_rotation *rotation;

@@ -14,40 +14,50 @@ static void read_id(attn_config *c, const char *key, size_t V, int32_t *id)
     attn_config_take(c, key);
 }
 
-static void read_rules(attn_writing *w, attn_config *c, size_t V, int32_t *bos)
+static void read_rules(attn_writing *w, attn_config *c, size_t V)
 {
     attn_config_ids(c, "eos_token_id", &w->ends, &w->num_ends);
     attn_config_ids(c, "bad_words_ids", &w->never, &w->num_never);
     read_id(c, "forced_bos_token_id", V, &w->forced_first);
-    read_id(c, "decoder_start_token_id", V, &w->start);
-    if (attn_config_has(c, "bos_token_id"))
-        *bos = (int32_t)attn_config_size(c, "bos_token_id", 0, ATTN_MAX_VOCAB); /* may be beyond V where nobody uses it */
-    attn_config_take(c, "bos_token_id");
 }
 
-void attn_writing_read(attn_writing *w, attn_config *c, const attn_source *source, size_t V)
+/* What a decoder begins with, by falling rank. */
+enum { STARTS = 3 };
+static const char *const start_keys[STARTS] = { "decoder_start_token_id", "bos_token_id", "pad_token_id" };
+
+static void read_starts(attn_config *c, size_t V, int32_t *starts)
+{
+    for (size_t i = 0; i < STARTS; i++)
+        read_id(c, start_keys[i], V, &starts[i]);
+}
+
+void attn_writing_read(attn_writing *w, attn_config *c, const attn_source *source, size_t V, bool decodes)
 {
     static const char name[] = "generation_config.json";
-    int32_t bos = -1;
+    int32_t starts[STARTS] = { -1, -1, -1 };
     attn_file file = { 0 };
     attn_config own = { 0 };
     if (c->status != ATTN_OK)
         return;
     w->forced_first = w->start = -1;
-    read_rules(w, c, V, &bos);
+    read_rules(w, c, V);
+    if (decodes)
+        read_starts(c, V, starts);
     if (c->status == ATTN_OK && attn_source_has(source, name)) {
         c->status = attn_file_open(&file, source, name, c->err);
         if (c->status == ATTN_OK)
             c->status = attn_config_open(&own, (const char *)file.bytes, file.size, name, c->err);
         if (c->status == ATTN_OK) {
-            read_rules(w, &own, V, &bos);
+            read_rules(w, &own, V);
+            if (decodes)
+                read_starts(&own, V, starts);
             c->status = own.status;
         }
         attn_config_close(&own);
         attn_file_close(&file);
     }
-    if (w->start < 0 && bos >= 0 && (size_t)bos < V)
-        w->start = bos;
+    for (size_t i = 0; i < STARTS && w->start < 0; i++)
+        w->start = starts[i];
 }
 
 void attn_writing_close(attn_writing *w)

@@ -21,12 +21,12 @@ typedef struct attn_writing {
     int32_t *ends, *never; /* end tokens; ids that are never chosen (bad_words_ids of one id) */
     size_t num_ends, num_never;
     int32_t forced_first; /* forced_bos_token_id, chosen behind one token; -1: none */
-    int32_t start;        /* decoder_start_token_id, else bos_token_id; -1: neither */
+    int32_t start;        /* of a decoder behind an encoder: decoder_start_token_id, else bos_token_id, else pad_token_id (T5); -1: none */
 } attn_writing;
 
-/* Reads those keys of an open config.json, then generation_config.json where there is one. V: ids that are used must be below it. For a config that failed it
+/* Reads those keys of an open config.json, then generation_config.json where there is one. V: ids that are chosen or begun with must be below it. For a config that failed it
  * does nothing; failures are recorded in it. */
-void attn_writing_read(attn_writing *, attn_config *, const attn_source *, size_t V);
+void attn_writing_read(attn_writing *, attn_config *, const attn_source *, size_t V, bool decodes);
 void attn_writing_close(attn_writing *);
 
 /* *id = the word of the greatest logit, the lowest id of equals, among those that may be chosen behind `read` tokens. Scratch from the arena, given back.

@@ -15,54 +15,50 @@ enum {
     APART = ATTN_SEQ2SEQ_TRAIT << 3   /* or not */
 };
 
-#define PART               ATTN_SEQ2SEQ_PART
-#define LAYER              ATTN_SEQ2SEQ_LAYER
-#define D                  ATTN_DIM_HIDDEN
-#define PANELS             ATTN_STORE_PANELS
-#define FLOATS             ATTN_STORE_FLOATS
-#define FLOATS_WHEN(trait) (ATTN_STORE_FLOATS | ATTN_WHEN(trait))
-#define TABLE_WHEN(trait)  (ATTN_STORE_TABLE | ATTN_WHEN(trait))
+#define PART   ATTN_SEQ2SEQ_PART
+#define LAYER  ATTN_SEQ2SEQ_LAYER
+#define D      ATTN_DIM_HIDDEN
+#define PANELS ATTN_STORE_PANELS
+#define FLOATS ATTN_STORE_FLOATS
+#define WORDS  ATTN_STORE_TABLE
+#define LINE(name, store, target, ...)                                                                                                                         \
+    {                                                                                                                                                          \
+        name, store, { __VA_ARGS__ }, target                                                                                                                   \
+    }
+#define NORM(name, flags, base, member)                                                                                                                        \
+    LINE(name ".weight", FLOATS | (flags), base(member.gain), D), LINE(name ".bias", FLOATS | (flags), base(member.shift), D)
 #define LINEAR(name, flags, rows, columns, member)                                                                                                             \
-    { name ".weight", PANELS | (flags), { rows, columns }, LAYER(member.w) },                                                                                  \
-    {                                                                                                                                                          \
-        name ".bias", FLOATS | (flags), { rows }, LAYER(member.bias)                                                                                           \
-    }
-#define NORM(name, flags, member)                                                                                                                              \
-    { name ".weight", FLOATS | (flags), { D }, LAYER(member.gain) },                                                                                           \
-    {                                                                                                                                                          \
-        name ".bias", FLOATS | (flags), { D }, LAYER(member.shift)                                                                                             \
-    }
+    LINE(name ".weight", PANELS | (flags), LAYER(member.w), rows, columns), LINE(name ".bias", FLOATS | (flags), LAYER(member.bias), rows)
 #define ATTENTION(name, flags, member)                                                                                                                         \
     LINEAR(name ".q_proj", flags, D, D, member.query), LINEAR(name ".k_proj", flags, D, D, member.key), LINEAR(name ".v_proj", flags, D, D, member.value),     \
         LINEAR(name ".out_proj", flags, D, D, member.output)
 #define STACK(name, part)                                                                                                                                      \
-    { name ".embed_positions.weight", FLOATS_WHEN(LEARNED), { ATTN_DIM_POSITION, D }, PART(part.embeddings.position) },                                        \
-        { name ".layernorm_embedding.weight", FLOATS_WHEN(LEARNED), { D }, PART(part.embeddings.norm.gain) },                                                  \
-        { name ".layernorm_embedding.bias", FLOATS_WHEN(LEARNED), { D }, PART(part.embeddings.norm.shift) },                                                   \
-        { name ".layer_norm.weight", FLOATS_WHEN(ATTN_SEQ2SEQ_PRE_NORM), { D }, PART(part.last.gain) },                                                        \
-    {                                                                                                                                                          \
-        name ".layer_norm.bias", FLOATS_WHEN(ATTN_SEQ2SEQ_PRE_NORM), { D }, PART(part.last.shift)                                                              \
-    }
+    LINE(name ".embed_positions.weight", FLOATS | ATTN_WHEN(LEARNED), PART(part.embeddings.position), ATTN_DIM_POSITION, D),                                   \
+        NORM(name ".layernorm_embedding", ATTN_WHEN(LEARNED), PART, part.embeddings.norm),                                                                     \
+        NORM(name ".layer_norm", ATTN_WHEN(ATTN_SEQ2SEQ_PRE_NORM), PART, part.last)
 static const attn_bind binds[] = {
-    { "shared.weight|encoder.embed_tokens.weight|decoder.embed_tokens.weight", TABLE_WHEN(SHARED), { ATTN_DIM_VOCAB, D }, PART(encoder.embeddings.word) },
-    { "encoder.embed_tokens.weight", TABLE_WHEN(APART), { ATTN_DIM_VOCAB, D }, PART(encoder.embeddings.word) },
-    { "decoder.embed_tokens.weight", TABLE_WHEN(APART), { ATTN_DIM_DECODER_VOCAB, D }, PART(decoder.embeddings.word) },
-    { "lm_head.weight", ATTN_STORE_TABLE | ATTN_OPTIONAL, { ATTN_DIM_DECODER_VOCAB, D }, PART(head) },
-    { "final_logits_bias", FLOATS | ATTN_OPTIONAL, { ATTN_DIM_ONE, ATTN_DIM_DECODER_VOCAB }, PART(head_bias) },
+    { "shared.weight|encoder.embed_tokens.weight|decoder.embed_tokens.weight|lm_head.weight",
+      WORDS | ATTN_WHEN(SHARED),
+      { ATTN_DIM_VOCAB, D },
+      PART(encoder.embeddings.word) },
+    { "encoder.embed_tokens.weight", WORDS | ATTN_WHEN(APART), { ATTN_DIM_VOCAB, D }, PART(encoder.embeddings.word) },
+    { "decoder.embed_tokens.weight", WORDS | ATTN_WHEN(APART), { ATTN_DIM_DECODER_VOCAB, D }, PART(decoder.embeddings.word) },
+    { "lm_head.weight", WORDS | ATTN_OPTIONAL, { ATTN_DIM_DECODER_VOCAB, D }, PART(head.table) },
+    { "final_logits_bias", FLOATS | ATTN_OPTIONAL, { ATTN_DIM_ONE, ATTN_DIM_DECODER_VOCAB }, PART(head.bias) },
     STACK("encoder", encoder),
     ATTENTION("encoder.layers.%zu.self_attn", 0, attention),
-    NORM("encoder.layers.%zu.self_attn_layer_norm", 0, attention_norm),
+    NORM("encoder.layers.%zu.self_attn_layer_norm", 0, LAYER, attention_norm),
     LINEAR("encoder.layers.%zu.fc1", 0, ATTN_DIM_FEED, D, feed.up),
     LINEAR("encoder.layers.%zu.fc2", 0, D, ATTN_DIM_FEED, feed.down),
-    NORM("encoder.layers.%zu.final_layer_norm", 0, feed_norm),
+    NORM("encoder.layers.%zu.final_layer_norm", 0, LAYER, feed_norm),
     STACK("decoder", decoder),
     ATTENTION("decoder.layers.%zu.self_attn", ATTN_IN_DECODER, attention),
-    NORM("decoder.layers.%zu.self_attn_layer_norm", ATTN_IN_DECODER, attention_norm),
+    NORM("decoder.layers.%zu.self_attn_layer_norm", ATTN_IN_DECODER, LAYER, attention_norm),
     ATTENTION("decoder.layers.%zu.encoder_attn", ATTN_IN_DECODER, cross),
-    NORM("decoder.layers.%zu.encoder_attn_layer_norm", ATTN_IN_DECODER, cross_norm),
+    NORM("decoder.layers.%zu.encoder_attn_layer_norm", ATTN_IN_DECODER, LAYER, cross_norm),
     LINEAR("decoder.layers.%zu.fc1", ATTN_IN_DECODER, ATTN_DIM_DECODER_FEED, D, feed.up),
     LINEAR("decoder.layers.%zu.fc2", ATTN_IN_DECODER, D, ATTN_DIM_DECODER_FEED, feed.down),
-    NORM("decoder.layers.%zu.final_layer_norm", ATTN_IN_DECODER, feed_norm),
+    NORM("decoder.layers.%zu.final_layer_norm", ATTN_IN_DECODER, LAYER, feed_norm),
 };
 #undef D
 
@@ -107,6 +103,8 @@ static void configure(attn_model *m, attn_config *c, unsigned traits)
     m->act = attn_config_activation(c, "activation_function");
     if (attn_config_flag_or(c, "scale_embedding", false))
         m->traits |= SCALED;
+    if (!attn_config_flag_or(c, "tie_word_embeddings", true))
+        m->traits |= ATTN_SEQ2SEQ_UNTIED;
     check_switches(m, c);
     size_t layers = attn_config_size(c, "decoder_layers", 1, ATTN_MAX_LAYERS);
     size_t heads = attn_config_heads(c, "decoder_attention_heads", "d_model", m->info.hidden_size);

@@ -121,6 +121,8 @@ attn_price attn_seq2seq_cost(const attn_model *m, const attn_plan *p)
 attn_head attn_seq2seq_head(const attn_model *m)
 {
     const attn_seq2seq_parts *parts = m->parts;
-    const attn_table *words = parts->decoder.embeddings.word.data ? &parts->decoder.embeddings.word : &parts->encoder.embeddings.word;
-    return (attn_head){ parts->head.data ? parts->head : *words, parts->head_bias };
+    attn_head head = parts->head;
+    if (!head.table.data && !(m->traits & ATTN_SEQ2SEQ_UNTIED))
+        head.table = parts->decoder.embeddings.word.data ? parts->decoder.embeddings.word : parts->encoder.embeddings.word;
+    return head;
 }

@@ -32,15 +32,14 @@ typedef struct attn_seq2seq_stack {
 
 typedef struct attn_seq2seq_parts {
     attn_seq2seq_stack encoder, decoder;
-    attn_table head; /* unset: the decoder's words */
-    const float *head_bias;
+    attn_head head; /* its table unset where words are chosen by the decoder's embeddings */
 } attn_seq2seq_parts;
 
 #define ATTN_SEQ2SEQ_PART(member)  offsetof(attn_seq2seq_parts, member)
 #define ATTN_SEQ2SEQ_LAYER(member) offsetof(attn_seq2seq_layer, member)
 
-/* Others are the families' own, from ATTN_SEQ2SEQ_TRAIT on. */
-enum { ATTN_SEQ2SEQ_PRE_NORM = 1, ATTN_SEQ2SEQ_GATED = 2, ATTN_SEQ2SEQ_TRAIT = 4 };
+/* Untied: words are not chosen by their embeddings, even where the file has no head. Others are the families' own, from ATTN_SEQ2SEQ_TRAIT on. */
+enum { ATTN_SEQ2SEQ_PRE_NORM = 1, ATTN_SEQ2SEQ_GATED = 2, ATTN_SEQ2SEQ_UNTIED = 4, ATTN_SEQ2SEQ_TRAIT = 8 };
 
 /* Sizes of a decoder; its forms, causal, and those between it and the encoder. For configure, once the encoder's forms are there. False: something failed, and
  * the config says what. */

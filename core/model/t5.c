@@ -22,22 +22,23 @@ enum { DECODES = ATTN_SEQ2SEQ_TRAIT, PLAIN = ATTN_SEQ2SEQ_TRAIT << 1 /* not gate
 #define WHEN_PLAIN  ATTN_WHEN(PLAIN)
 #define WHEN_GATED  ATTN_WHEN(ATTN_SEQ2SEQ_GATED)
 #define WHEN_WRITES ATTN_WHEN(DECODES)
+#define LINE(name, store, target, ...)                                                                                                                         \
+    {                                                                                                                                                          \
+        name, store, { __VA_ARGS__ }, target                                                                                                                   \
+    }
 #define ATTENTION(name, flags, member)                                                                                                                         \
-    { name ".q.weight", PANELS | (flags), { Q, D }, LAYER(member.query.w) }, { name ".k.weight", PANELS | (flags), { Q, D }, LAYER(member.key.w) },            \
-        { name ".v.weight", PANELS | (flags), { Q, D }, LAYER(member.value.w) },                                                                               \
-    {                                                                                                                                                          \
-        name ".o.weight", PANELS | (flags), { D, Q }, LAYER(member.output.w)                                                                                   \
-    }
+    LINE(name ".q.weight", PANELS | (flags), LAYER(member.query.w), Q, D), LINE(name ".k.weight", PANELS | (flags), LAYER(member.key.w), Q, D),                \
+        LINE(name ".v.weight", PANELS | (flags), LAYER(member.value.w), Q, D), LINE(name ".o.weight", PANELS | (flags), LAYER(member.output.w), D, Q)
 #define FEED(name, flags)                                                                                                                                      \
-    { name ".wi.weight", PANELS | WHEN_PLAIN | (flags), { F, D }, LAYER(feed.up.w) },                                                                          \
-        { name ".wi_0.weight", PANELS | WHEN_GATED | (flags), { F, D }, LAYER(feed.gate.w) },                                                                  \
-        { name ".wi_1.weight", PANELS | WHEN_GATED | (flags), { F, D }, LAYER(feed.up.w) },                                                                    \
-    {                                                                                                                                                          \
-        name ".wo.weight", PANELS | (flags), { D, F }, LAYER(feed.down.w)                                                                                      \
-    }
+    LINE(name ".wi.weight", PANELS | WHEN_PLAIN | (flags), LAYER(feed.up.w), F, D),                                                                            \
+        LINE(name ".wi_0.weight", PANELS | WHEN_GATED | (flags), LAYER(feed.gate.w), F, D),                                                                    \
+        LINE(name ".wi_1.weight", PANELS | WHEN_GATED | (flags), LAYER(feed.up.w), F, D), LINE(name ".wo.weight", PANELS | (flags), LAYER(feed.down.w), D, F)
 #define DISTANCE(stack) stack ".block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 static const attn_bind binds[] = {
-    { "shared.weight|encoder.embed_tokens.weight|decoder.embed_tokens.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(encoder.embeddings.word) },
+    { "shared.weight|encoder.embed_tokens.weight|decoder.embed_tokens.weight|lm_head.weight",
+      ATTN_STORE_TABLE,
+      { ATTN_DIM_VOCAB, D },
+      PART(encoder.embeddings.word) },
     { DISTANCE("encoder"), FLOATS, { ATTN_DIM_BUCKETS, ATTN_DIM_HEADS }, PART(encoder.distance) },
     { "encoder.final_layer_norm.weight", FLOATS, { D }, PART(encoder.last.gain) },
     { "encoder.block.%zu.layer.0.layer_norm.weight", FLOATS, { D }, LAYER(attention_norm.gain) },
@@ -46,7 +47,7 @@ static const attn_bind binds[] = {
     FEED("encoder.block.%zu.layer.1.DenseReluDense", 0),
     { DISTANCE("decoder"), FLOATS | WHEN_WRITES, { ATTN_DIM_BUCKETS, ATTN_DIM_HEADS }, PART(decoder.distance) },
     { "decoder.final_layer_norm.weight", FLOATS | WHEN_WRITES, { D }, PART(decoder.last.gain) },
-    { "lm_head.weight", ATTN_STORE_TABLE | ATTN_OPTIONAL | WHEN_WRITES, { ATTN_DIM_VOCAB, D }, PART(head) },
+    { "lm_head.weight", ATTN_STORE_TABLE | ATTN_OPTIONAL | WHEN_WRITES, { ATTN_DIM_VOCAB, D }, PART(head.table) },
     { "decoder.block.%zu.layer.0.layer_norm.weight", FLOATS | ATTN_IN_DECODER, { D }, LAYER(attention_norm.gain) },
     ATTENTION("decoder.block.%zu.layer.0.SelfAttention", ATTN_IN_DECODER, attention),
     { "decoder.block.%zu.layer.1.layer_norm.weight", FLOATS | ATTN_IN_DECODER, { D }, LAYER(cross_norm.gain) },
@@ -158,11 +159,6 @@ static size_t bucket_at(const attn_run *r, size_t back, size_t ahead)
     return (ahead > 0 ? buckets / 2 : 0) + bucket_of(back + ahead, buckets / 2, max_distance);
 }
 
-static uint64_t span_of(size_t T_q, size_t T_k)
-{
-    return T_q + T_k > 0 ? (uint64_t)T_q + T_k - 1 : 0;
-}
-
 /* [H, T_q + T_k - 1]: from the last row's first key to the first row's last. */
 static attn_status lay_out_bias(attn_run *r, const attn_seq2seq_stack *stack)
 {
@@ -195,8 +191,9 @@ static attn_price price(const attn_model *m, const attn_plan *p)
 {
     attn_price all = attn_seq2seq_cost(m, p);
     for (size_t s = ATTN_STACK_SELF; s <= ATTN_STACK_DECODER; s++) {
-        uint64_t span = span_of(p->stacks[s].T_q, p->stacks[s].T_k);
-        all.bytes = attn_plus(all.bytes, attn_arena_bytes(attn_times(m->info.num_attention_heads, span), sizeof(float)));
+        uint64_t span = (uint64_t)p->stacks[s].T_q + p->stacks[s].T_k - 1;
+        if (p->stacks[s].num_layers > 0)
+            all.bytes = attn_plus(all.bytes, attn_arena_bytes(attn_times(m->info.num_attention_heads, span), sizeof(float)));
     }
     return all;
 }

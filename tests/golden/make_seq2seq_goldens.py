@@ -3,6 +3,7 @@
 
     pip install torch==2.13.0 transformers==5.23.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6
     python make_seq2seq_goldens.py DATA [NAME ...]
+    python make_seq2seq_goldens.py DATA attnd-translate FOLDER      (the trained translator in FOLDER: tests/golden/attnd-translate.json)
 
 DATA is the folder of make_tiny_models.py and make_golden.py, which draw the models and compute the values; their heads say how, and what golden.json holds:
 encoder_, decoder_ and cross_ of each tensor. The two stacks of a model here differ in all that may differ. Cases come as ids: no tokenizer is kept.
@@ -10,7 +11,9 @@ SPDX-License-Identifier: Apache-2.0
 """
 import json
 import os
+import shutil
 import sys
+import tempfile
 
 from make_family_goldens import HERE, VOCAB, load
 
@@ -35,6 +38,8 @@ MODELS = {
     "marian-2": ("MarianModel", "MarianConfig", dict(ODD, **dict(MARIAN, scale_embedding=False), d_model=15)),
     "marian-apart": ("MarianMTModel", "MarianConfig", dict(ODD, **MARIAN, share_encoder_decoder_embeddings=False, decoder_vocab_size=44, tie_word_embeddings=False)),
 }
+# drawn as make_tiny_models.py draws
+KIN = {"t5": "t5", "mt5": "t5", "bart": "bart", "mbart": "bart", "marian": "marian"}
 FEW = ("attentions", "hidden_states")
 
 
@@ -67,16 +72,36 @@ def cut(path):
         f.write("\n")
 
 
+def translate(maker, folder):
+    """Its last layers, where words are aligned."""
+    from tokenizers import Tokenizer
+    tokens = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+    ids = lambda text: tokens.encode(text).ids
+    said = ">>deu<< The animal didn't cross the street because it was too tired.", "Das Tier \u00fcberquerte die Stra\u00dfe nicht, weil es zu m\u00fcde war."
+    end = ids(said[1])[-1]
+    assert end == 1, end
+    cases = [{"name": "german", "input_ids": ids(said[0]), "decoder_input_ids": [0] + ids(said[1])[:-1], "only": ("attentions",), "layers": [2], "heads": [0, 3, 7]},
+             {"name": "start only", "input_ids": ids(said[0])[:4], "decoder_input_ids": [0], "only": ("scores", "query", "key", "value", "context"), "layers": [2], "heads": [5]}]
+    with tempfile.TemporaryDirectory() as spare:
+        shutil.copytree(folder, spare, dirs_exist_ok=True)
+        os.chmod(spare, 0o755)
+        maker.golden(spare, cases)
+        cut(os.path.join(spare, "golden.json"))
+        shutil.move(os.path.join(spare, "golden.json"), os.path.join(HERE, "attnd-translate.json"))
+
+
 def main():
     data = os.path.abspath(sys.argv[1])
     sys.path.insert(0, data)
-    load(data, "make_golden")
+    maker = load(data, "make_golden")
+    if sys.argv[2:3] == ["attnd-translate"]:
+        return translate(maker, sys.argv[3])
     tiny = load(data, "make_tiny_models")
     tiny.HERE = data
     import tokenizers
     tokenizers.Tokenizer.get_vocab_size = lambda self, **_: VOCAB  # make() sizes a model by its tokenizer
     draw = tiny.draw
-    tiny.draw = lambda model, name, seed: draw(model, name.removeprefix("m") if name.startswith(("mbart", "mt5")) else name, seed)  # drawn as their kin
+    tiny.draw = lambda model, name, seed: draw(model, KIN[name.split("-")[0]], seed)
     for number, (name, (cls, config, sizes)) in enumerate(MODELS.items()):
         if name not in (sys.argv[2:] or MODELS):
             continue

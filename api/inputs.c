@@ -152,8 +152,8 @@ static bool start_decoder(api_call *call, api_plan *plan)
     attn_encoding *behind = NULL;
     uint64_t bytes = 0;
     if (info_of(plan)->decoder_start_token_id < 0)
-        return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/decoder_input_ids", "model %s names no token that its decoder starts with; send them",
-                        plan->model->name);
+        return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/decoder_input_ids",
+                        "model %s names no token that its decoder starts with; send decoder_input_ids", plan->model->name);
     if (plan->request->text_pair && !tokenize_decoder(call, plan, &behind))
         return false;
     for (size_t b = 0; b < plan->num_inputs; b++)

@@ -51,6 +51,9 @@ size_t attn_tokenizer_vocab_size(const attn_tokenizer *); /* largest id + 1 */
 bool attn_tokenizer_piece(const attn_tokenizer *, int32_t id, attn_text *text, attn_text *display);
 bool attn_tokenizer_is_special(const attn_tokenizer *, int32_t id); /* an added token marked special */
 
+/* Tokens that the template sets behind a single text: the closing ones. */
+size_t attn_tokenizer_closing(const attn_tokenizer *);
+
 /* pair NULL: none; an empty pair is a pair. Time and memory grow linearly with the text, whatever it holds.
  * Errors: ATTN_E_INPUT (where "text" or "text_pair": not UTF-8), ATTN_E_LIMIT (a text of 4 GiB or more), ATTN_E_NOMEM, ATTN_E_CANCELLED. */
 ATTN_MUST_CHECK attn_status attn_tokenizer_encode(const attn_tokenizer *, const attn_text *text, const attn_text *pair, const attn_encode_options *,

@@ -442,6 +442,61 @@ START_TEST(a_run_can_be_cancelled_between_any_two_layers)
 }
 END_TEST
 
+/* ---- analyses ------------------------------------------------------------------------------------------------------------ */
+
+/* The mean over rows that count of one number of each row. */
+static double mean_of_rows(const float *map, size_t rows, size_t cols, const uint8_t *counts, const uint8_t *special, attn_analysis a)
+{
+    double sum = 0, n = 0;
+    for (size_t i = 0; i < rows; i++) {
+        double row = 0;
+        for (size_t j = 0; j < cols; j++) {
+            double w = (double)map[i * cols + j];
+            row = a == ATTN_ENTROPY ? row - (w > 0 ? w * log(w) : 0) : a == ATTN_CONFIDENCE ? fmax(row, w) : row + (special[j] ? w : 0);
+        }
+        if (a == ATTN_FIRST_TOKEN)
+            row = (double)map[i * cols];
+        sum += !counts || counts[i] ? row : 0;
+        n += !counts || counts[i];
+    }
+    return sum / n;
+}
+
+/* Padding is no query of the encoder, and a key of nobody; special tokens are those that are keys, between encoder and decoder the encoder's. */
+START_TEST(analyses_are_those_of_each_attentions_own_maps)
+{
+    enum { T = 7, N = 5 };
+    static const attn_analysis some[] = { ATTN_ENTROPY, ATTN_CONFIDENCE, ATTN_FIRST_TOKEN, ATTN_SPECIAL_TOKENS };
+    static const uint8_t mask[T] = { 1, 1, 1, 0, 1, 1, 0 }, read_special[T] = { 0, 1, 0, 0, 0, 1, 0 }, written_special[N] = { 1, 0, 0, 0, 1 };
+    attn_keep keep[ATTN_STACKS];
+    kept_stacks kept;
+    fixture f;
+    fixture_init(&f, kinds[_i], 2, T, N);
+    f.in.attention_mask = mask;
+    attn_analysis_tokens reads = { f.ids, read_special }, writes = { f.written, written_special };
+    keep_all(keep, ATTN_BIT(ATTN_ATTENTIONS));
+    for (size_t s = 0; s < ATTN_STACKS; s++) {
+        keep[s].about = s == ATTN_STACK_DECODER ? &writes : &reads;
+        for (size_t a = 0; a < sizeof some / sizeof *some; a++)
+            keep[s].analyses |= ATTN_ANALYSIS_BIT(some[a]);
+    }
+    run_fine(&f, keep, &kept);
+    for (size_t s = 0; s < ATTN_STACKS; s++)
+        for (size_t l = 0; l < kept.of[s].num_layers; l++)
+            for (size_t a = 0; a < sizeof some / sizeof *some; a++) {
+                const kept_tensor *t = &kept.of[s].tensors[l][ATTN_ATTENTIONS], *given = &kept.of[s].analyses[l][some[a]];
+                ck_assert_uint_eq(given->cols, t->heads);
+                for (size_t h = 0; h < t->heads; h++)
+                    ck_assert_double_eq_tol(
+                        (double)given->data[h],
+                        mean_of_rows(t->data + h * t->rows * t->cols, t->rows, t->cols, s == ATTN_STACK_SELF ? mask : NULL, keep[s].about->is_special, some[a]),
+                        3e-6);
+            }
+    stacks_free(&kept);
+    fixture_free(&f);
+}
+END_TEST
+
 /* ---- steps ---------------------------------------------------------------------------------------------------------------- */
 
 /* Row `row` of a step's tensor is row `place` of the whole pass's, as far as it goes. */
@@ -828,6 +883,7 @@ int main(void)
     tcase_add_loop_test(promises, what_is_written_later_changes_nothing_before, 0, NUM_KINDS);
     tcase_add_loop_test(promises, padding_is_seen_by_nobody, 0, NUM_KINDS);
     tcase_add_test(promises, a_run_can_be_cancelled_between_any_two_layers);
+    tcase_add_loop_test(promises, analyses_are_those_of_each_attentions_own_maps, 0, NUM_KINDS);
     tcase_add_loop_test(promises, steps_give_the_rows_of_one_pass, 0, NUM_KINDS);
     tcase_add_loop_test(promises, the_price_of_writing_covers_what_it_takes, 0, NUM_KINDS);
     tcase_add_loop_test(promises, embeddings_may_stand_for_the_encoders_ids, 0, 4);

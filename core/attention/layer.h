@@ -43,6 +43,7 @@ typedef struct attn_layer_run {
     const attn_pool *pool;       /* of the maps, or NULL */
     const attn_analyst *analyst; /* for analyses other than rollout */
     attn_layer_want want;
+    size_t first_key;             /* keys, values and their norms are shown from here on: those before were, by an earlier run */
     const attn_panels *w_o;       /* for weighted_norms: the output projection, packed; NULL: in->w_o */
     float *rollout;               /* [T, T], for this layer's */
     const float *earlier_rollout; /* of the layer before; NULL: there is none */

@@ -168,6 +168,7 @@ static attn_status attend(attn_run *r, attn_stack stack, bool projects, const at
                            .pool = s->keep->pool,
                            .analyst = &s->analyst,
                            .want = want_of(s->keep, s->layer_kept[layer], projects),
+                           .first_key = s->past,
                            .w_o = &w->output.w,
                            .rollout = s->rollout[layer % 2],
                            .earlier_rollout = layer > 0 ? s->rollout[(layer - 1) % 2] : NULL };

@@ -420,14 +420,14 @@ static double row_error(const kept_tensor *step, size_t row, const kept_tensor *
     return worst / largest;
 }
 
-/* Of a step that reads `fresh` tokens behind `past`. */
+/* Of a step that reads `fresh` tokens behind `past`; an encoder's keys and values are there whole. */
 static double tensor_error(const kept_tensor *step, const kept_tensor *all, size_t past, size_t fresh)
 {
     double worst = 0;
-    size_t first = step->rows == fresh ? past : 0; /* else keys: those read before are there as well, or they are the encoder's */
-    ck_assert(step->rows == fresh || step->rows == past + fresh || step->rows == all->rows);
+    bool is_whole = step->rows != fresh;
+    ck_assert_uint_eq(step->rows, is_whole ? all->rows : fresh);
     for (size_t row = 0; row < step->rows; row++)
-        worst = fmax(worst, row_error(step, row, all, first + row));
+        worst = fmax(worst, row_error(step, row, all, is_whole ? row : past + row));
     return worst;
 }
 
@@ -440,7 +440,7 @@ static void write_on(fixture *f, kept_stacks steps[STEPS])
     attn_generation *writing;
     attn_error err = { 0 };
     attn_arena *arena = attn_arena_new();
-    keep_all(keep, everything & ~ATTN_BIT(ATTN_VALUE_NORMS)); /* those of keys read before are not the step's */
+    keep_all(keep, everything & ~ATTN_BIT(ATTN_VALUE_NORMS)); /* a row of a step is a column of the pass */
     f->in.decoder_T = PROMPT;
     ck_assert_int_eq(attn_generation_begin(&writing, f->model, &f->in, STEPS, arena, &err), ATTN_OK);
     for (size_t k = 0; k < STEPS; k++) {

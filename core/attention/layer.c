@@ -425,7 +425,7 @@ static attn_status check_heads(const attn_layer_run *run, attn_output output, at
         return ATTN_OK;
     for (size_t g = 0; g < heads; g++) {
         bool shown = output == ATTN_QUERY ? is_shown(run->choice, g) : attn_layer_shows_group(run, g);
-        for (size_t r = 0; shown && r < rows; r++)
+        for (size_t r = output == ATTN_QUERY ? 0 : run->first_key; shown && r < rows; r++)
             if (!kernels->all_finite(x->data + (ptrdiff_t)g * x->head_stride + (ptrdiff_t)r * x->row_stride, columns))
                 return attn_fail(err, ATTN_E_OVERFLOW, attn_output_name(output), "a value is beyond float32");
     }

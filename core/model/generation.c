@@ -15,7 +15,7 @@ struct attn_generation {
     attn_model_input input; /* all that was read and is to be read next; lists that grow are ours */
     attn_cache cache;
     size_t read, room;      /* tokens in the cache; tokens there is room for */
-    size_t length;          /* of the text that the cache was rotated for; 0: the cache is void */
+    size_t length;          /* of the text that the cache was rotated for */
     int32_t *ids, *next_id; /* of the tokens that are no embeddings; where the next goes */
     float *last;            /* [D] */
 };
@@ -136,14 +136,13 @@ static bool is_rotated_anew(const attn_model *m, size_t from, size_t to)
     return differs;
 }
 
-/* Fills the cache with what was read before, for a text of `length`. */
+/* Fills the cache with what was read before, for a text of `length`. If it is given up halfway, the next step does it again. */
 static attn_status read_anew(attn_generation *g, size_t length, attn_arena *arena, attn_cancel *cancel, attn_error *err)
 {
     attn_model_input before = g->input;
     *length_of(&before, g->model) = g->read;
     if (g->read == before.num_embeds) /* nothing but embeddings */
         before.input_ids = NULL;
-    g->length = 0;
     attn_status st = attn_read(&(attn_reading){ .model = g->model, .input = &before, .cache = &g->cache, .length = length }, arena, cancel, NULL, err);
     if (st == ATTN_OK)
         g->length = length;
@@ -170,7 +169,7 @@ attn_status attn_generation_run(attn_generation *g, const attn_keep *keep, attn_
     attn_status st = ATTN_OK;
     if (g->read == length)
         return attn_fail(err, ATTN_E_INPUT, "max_new_tokens", "there is nothing left to read");
-    if (g->read > 0 && (g->length == 0 || is_rotated_anew(m, g->length, length)))
+    if (g->read > 0 && is_rotated_anew(m, g->length, length))
         st = read_anew(g, length, arena, cancel, err);
     attn_reading rd = { .model = m, .input = &g->input, .keep = keep, .cache = &g->cache, .past = g->read, .length = length, .last = next ? g->last : NULL };
     if (st == ATTN_OK)

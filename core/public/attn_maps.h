@@ -27,7 +27,8 @@ typedef enum attn_output {
     ATTN_VALUE,          /* [H, T_k, d_v] */
     ATTN_VALUE_NORMS,    /* [H, T_k] |v|, the Euclidean norm; a view of one row */
     ATTN_ATTN_OUTPUT,    /* [T_q, D] after the output projection, bias included; without one the heads side by side. No head axis */
-    ATTN_HIDDEN_STATES,  /* [T, D] models only, and not between encoder and decoder: state 0 is the embedding output, state l + 1 what layer l gives. Comes through attn_sink.state */
+    ATTN_HIDDEN_STATES,  /* [T, D] models only, and not between encoder and decoder: state 0 is the embedding output, state l + 1 what layer l gives. Comes
+                          * through attn_sink.state */
     ATTN_OUTPUT_COUNT
 } attn_output;
 

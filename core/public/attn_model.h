@@ -15,13 +15,13 @@ typedef struct attn_model_info {
     const char *source;       /* "builtin:attnd-bert", or the directory */
     const char *dtype;        /* of the weights in the file: "float32", "float16", "bfloat16", or "mixed" */
     size_t num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, hidden_size; /* of an encoder-decoder: its encoder's */
-    size_t num_decoder_layers; /* 0: it is no encoder-decoder, and has no more than one attention a layer */
-    size_t decoder_vocab_size; /* ids of an encoder-decoder's decoder are below it; 0: it is none */
-    bool writes;               /* models of its kind do: it is causal or an encoder-decoder */
-    bool generates;            /* and the file has the head that chooses words */
-    int32_t decoder_start_token_id;
-    size_t embedding_size; /* of a token's embedding: hidden_size, but where the model projects it */
-    size_t max_tokens;     /* positions the model has */
+    size_t num_decoder_layers;      /* 0: it is no encoder-decoder, and has no more than one attention a layer */
+    size_t decoder_vocab_size;      /* ids of an encoder-decoder's decoder are below it; 0: it is none */
+    bool writes;                    /* models of its kind do: it is causal or an encoder-decoder */
+    bool generates;                 /* and the file has the head that chooses words */
+    int32_t decoder_start_token_id; /* -1: there is no decoder behind an encoder, or the files do not say */
+    size_t embedding_size;          /* of a token's embedding: hidden_size, but where the model projects it */
+    size_t max_tokens;              /* positions the model has */
     size_t vocab_size, type_vocab_size;
     uint64_t num_parameters;           /* of the tensors used */
     uint64_t bytes;                    /* held in memory: packed weights and tables */

@@ -116,6 +116,8 @@ static void configure(attn_model *m, attn_config *c, const char *feed)
     read_sizes(m, c);
     read_feed(m, c, feed);
     attn_config_off(c, "is_decoder");
+    attn_config_take(c, "tie_word_embeddings"); /* the file has a head of its own or has not, and how logits are scaled changes no choice */
+    attn_config_take(c, "scale_decoder_outputs");
     size_t layers = attn_config_size_or(c, "num_decoder_layers", 1, ATTN_MAX_LAYERS, m->info.num_hidden_layers);
     bool fine = attn_model_forms(m, c);
     if (has_decoder(m, c)) {

@@ -154,7 +154,7 @@ static attn_status missing(const binder *b, const attn_bind *row, size_t layer)
 {
     char name[NAME] = "", prefixed[2 * NAME], shape[96];
     const char *names = row->name;
-    size_t want[2];
+    size_t want[2] = { 0 };
     (void)next_name(name, &names, layer);
     attn_shape_text(shape, sizeof shape, want, expected_shape(b, row, want));
     bool with_prefix = false; /* name it as the file would */
@@ -166,7 +166,7 @@ static attn_status missing(const binder *b, const attn_bind *row, size_t layer)
 
 static attn_status check(const binder *b, const attn_tensor *t, const attn_bind *row)
 {
-    size_t want[2], rank = expected_shape(b, row, want);
+    size_t want[2] = { 0 }, rank = expected_shape(b, row, want);
     if (t->rank != rank || memcmp(t->shape, want, rank * sizeof *want) != 0) {
         char expected[96], found[96];
         attn_shape_text(expected, sizeof expected, want, rank);

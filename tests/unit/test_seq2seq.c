@@ -400,6 +400,38 @@ START_TEST(analyses_are_those_of_each_attentions_own_maps)
 }
 END_TEST
 
+START_TEST(pooled_maps_are_the_bins_of_whole_ones)
+{
+    enum { T = 23, N = 9, SIZE = 4 };
+    static const attn_pool pool = { .size = SIZE, .mode = ATTN_REDUCE_MEAN };
+    attn_keep keep[ATTN_STACKS];
+    kept_stacks whole, bins;
+    fixture f;
+    fixture_init(&f, kinds[_i], 2, T, N);
+    keep_all(keep, ATTN_BIT(ATTN_ATTENTIONS));
+    run_fine(&f, keep, &whole);
+    for (size_t s = 0; s < ATTN_STACKS; s++)
+        keep[s].pool = &pool;
+    run_fine(&f, keep, &bins);
+    for (size_t s = 0; s < ATTN_STACKS; s++)
+        for (size_t l = 0; l < whole.of[s].num_layers; l++) {
+            const kept_tensor *a = &whole.of[s].tensors[l][ATTN_ATTENTIONS], *b = &bins.of[s].tensors[l][ATTN_ATTENTIONS];
+            ck_assert(b->rows == SIZE && b->cols == SIZE && b->heads == a->heads);
+            for (size_t at = 0; at < a->heads * SIZE * SIZE; at++) {
+                size_t h = at / SIZE / SIZE, row = at / SIZE % SIZE, col = at % SIZE, n = 0;
+                double sum = 0;
+                for (size_t i = attn_pool_edge(a->rows, SIZE, row); i < attn_pool_edge(a->rows, SIZE, row + 1); i++)
+                    for (size_t j = attn_pool_edge(a->cols, SIZE, col); j < attn_pool_edge(a->cols, SIZE, col + 1); j++, n++)
+                        sum += (double)a->data[(h * a->rows + i) * a->cols + j];
+                ck_assert_double_eq_tol((double)b->data[at], sum / (double)n, 1e-6);
+            }
+        }
+    stacks_free(&whole);
+    stacks_free(&bins);
+    fixture_free(&f);
+}
+END_TEST
+
 /* ---- steps ---------------------------------------------------------------------------------------------------------------- */
 
 /* Row `row` of a step's tensor is row `place` of the whole pass's, as far as it goes. */
@@ -585,6 +617,7 @@ int main(void)
     tcase_add_loop_test(promises, padding_is_seen_by_nobody, 0, NUM_KINDS);
     tcase_add_test(promises, a_run_can_be_cancelled_between_any_two_layers);
     tcase_add_loop_test(promises, analyses_are_those_of_each_attentions_own_maps, 0, NUM_KINDS);
+    tcase_add_loop_test(promises, pooled_maps_are_the_bins_of_whole_ones, 0, NUM_KINDS);
     tcase_add_loop_test(promises, steps_give_the_rows_of_one_pass, 0, NUM_KINDS);
     tcase_add_loop_test(promises, the_price_of_writing_covers_what_it_takes, 0, NUM_KINDS);
     tcase_add_loop_test(promises, embeddings_may_stand_for_the_encoders_ids, 0, 4);

@@ -193,7 +193,7 @@ static attn_price price(const attn_model *m, const attn_plan *p)
 {
     attn_price all = attn_seq2seq_cost(m, p);
     for (size_t s = ATTN_STACK_SELF; s <= ATTN_STACK_DECODER; s++) {
-        uint64_t span = (uint64_t)p->stacks[s].T_q + p->stacks[s].T_k - 1;
+        uint64_t span = (uint64_t)p->stacks[s].T_q + p->stacks[s].T_k; /* and one to spare */
         if (p->stacks[s].num_layers > 0)
             all.bytes = attn_plus(all.bytes, attn_arena_bytes(attn_times(m->info.num_attention_heads, span), sizeof(float)));
     }

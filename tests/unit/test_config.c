@@ -241,6 +241,27 @@ START_TEST(a_switch_without_a_formula_must_be_off)
 }
 END_TEST
 
+START_TEST(a_switch_that_the_formula_always_has_must_be_on)
+{
+    static const struct {
+        const char *json;
+        attn_status status;
+    } cases[] = { { "{}", ATTN_OK },
+                  { "{\"s\": null}", ATTN_OK },
+                  { "{\"s\": true}", ATTN_OK },
+                  { "{\"s\": false}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": 1}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": []}", ATTN_E_UNSUPPORTED } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attn_error err;
+        attn_config c = open_config(cases[i].json, &err);
+        attn_config_on(&c, "s");
+        ck_assert_int_eq(c.status, cases[i].status);
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
 START_TEST(a_long_value_is_cut_in_the_message)
 {
     char json[400] = "{\"s\": \"";
@@ -315,6 +336,7 @@ int main(void)
     tcase_add_test(tcase, the_first_failure_sticks);
     tcase_add_test(tcase, activations_go_by_the_names_transformers_gives_them);
     tcase_add_test(tcase, a_switch_without_a_formula_must_be_off);
+    tcase_add_test(tcase, a_switch_that_the_formula_always_has_must_be_on);
     tcase_add_test(tcase, a_long_value_is_cut_in_the_message);
     tcase_add_test(tcase, heads_divide_the_width);
     tcase_add_test(tcase, what_was_not_read_is_listed_in_order);

@@ -27,6 +27,25 @@ static void compare_ids(fixture *f, const json_t *c, const char *name)
     attn_arena_reset(f->arena, 0);
 }
 
+/* What was written reads as the library reads it: the text of all ids without the prompt's own before it. */
+static void compare_text(const fixture *f, const json_t *c)
+{
+    const attn_tokenizer *tokenizer = attn_model_get_tokenizer(f->model);
+    const char *wanted = json_string_value(json_object_get(c, "generated_text"));
+    int32_t all[2 * MOST_IDS];
+    attn_text before, whole;
+    size_t prompt = json_array_size(json_object_get(c, "input_ids")), n = prompt + json_array_size(json_object_get(c, "generated_ids"));
+    if (!wanted || decodes(f))
+        return;
+    ck_assert(read_ids(json_object_get(c, "input_ids"), all) && read_ids(json_object_get(c, "generated_ids"), all + prompt));
+    ck_assert_int_eq(attn_tokenizer_decode(tokenizer, all, prompt, f->arena, &before, NULL), ATTN_OK);
+    ck_assert_int_eq(attn_tokenizer_decode(tokenizer, all, n, f->arena, &whole, NULL), ATTN_OK);
+    ck_assert(whole.length == before.length + strlen(wanted) && memcmp(whole.bytes, before.bytes, before.length) == 0);
+    ck_assert_int_eq(memcmp(whole.bytes + before.length, wanted, strlen(wanted)), 0);
+    const char *published = json_string_value(json_object_get(c, "published_text"));
+    ck_assert(!published || strcmp(published, wanted) == 0);
+}
+
 START_TEST(greedy_choices_are_those_of_transformers)
 {
     static const char *const tables[] = { "ref", NULL };
@@ -71,6 +90,7 @@ START_TEST(published_texts_come_out_to_the_letter)
     json_array_foreach(json_object_get(doc, "cases"), i, c)
     {
         compare_ids(&f, c, files[_i][0]);
+        compare_text(&f, c);
     }
     ck_assert_uint_gt(i, 1);
     fixture_free(&f);

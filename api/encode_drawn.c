@@ -23,13 +23,13 @@ typedef struct drawn {
 
 /* ---- labels ------------------------------------------------------------------------------------------------------------ */
 
-/* What stands at an original position of a sequence is called. */
+/* What the token at an original position of a sequence is called. */
 static attn_text name_token(const api_plan *plan, const api_sequence *seq, int32_t position, char scratch[ATTN_DRAW_SCRATCH])
 {
     attn_text text, display;
     const attn_tokenizer *tokenizer = api_plan_tokenizer(plan);
     size_t t = (size_t)position;
-    if (t < seq->tokens->count)
+    if (t < seq->tokens->count && seq->tokens->tokens[t].display.bytes)
         return seq->tokens->tokens[t].display;
     if (!seq->ids || t < seq->num_embeds)
         return (attn_text){ scratch, (size_t)snprintf(scratch, ATTN_DRAW_SCRATCH, "%d", (int)position) };

@@ -78,7 +78,7 @@ typedef struct attn_stack_plan {
 
 /* What the price of a run depends on. */
 typedef struct attn_plan {
-    size_t T, past; /* rows and what was read before: the encoder's, or of models with one attention */
+    size_t T; /* rows: the encoder's, or of models with one attention */
     attn_stack_plan stacks[ATTN_STACKS];
 } attn_plan;
 

@@ -123,7 +123,6 @@ static attn_plan plan_of(const attn_reading *rd)
         plan_rows(&p.stacks[s], rd, s, T, decoder_T);
     plan_layers(&p, rd);
     p.T = p.stacks[ATTN_STACK_SELF].T_q;
-    p.past = T - p.T;
     return p;
 }
 

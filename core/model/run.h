@@ -1,7 +1,8 @@
 /* model/run.h - reading tokens: what a single run and every step of a generation have in common.
  *
  * A reading is given the whole input and told how much of it was read before (`past`); what it computes is the rest. With a cache it leaves keys and values of
- * every layer there for the readings that follow; without one past is 0.
+ * every layer there for the readings that follow (of the last decoder layer's look at the encoder only if `last` is asked for: else nothing follows);
+ * without one past is 0.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_RUN_H
 #define ATTN_RUN_H

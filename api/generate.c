@@ -26,19 +26,36 @@ static size_t most_tokens(const api_call *call, const api_plan *plan, size_t pro
     return prompt < limit ? attn_least(plan->request->max_new_tokens, limit - prompt) : 0;
 }
 
-/* Of all tokens there are, the one that takes the most bytes to write: looking at each costs less than a step of the model does. */
+/* The most bytes that writing a token takes, by the lengths of its names alone. */
+static uint64_t token_bound(const attn_tokenizer *tokenizer, int32_t id)
+{
+    enum { AROUND = 100, LONGEST_ESCAPE = 7 };
+    attn_text text, display;
+    bool is_known = attn_tokenizer_piece(tokenizer, id, &text, &display);
+    return AROUND + (is_known ? LONGEST_ESCAPE * (text.length + display.length) : 0);
+}
+
+static uint64_t token_bytes(const api_plan *plan, int32_t id)
+{
+    api_out counter;
+    api_out_init(&counter, NULL, (api_head){ 0 });
+    counter.quoted = plan->form->kind == API_FORM_SAFETENSORS;
+    api_json_generated(&counter, api_plan_tokenizer(plan), id);
+    return counter.written;
+}
+
+/* Of all tokens there are, the one that takes the most bytes to write. Few need more than a look at their lengths. */
 static int32_t longest_token(const api_plan *plan)
 {
-    size_t vocabulary = attn_model_get_info(plan->model->model)->vocab_size;
+    const attn_tokenizer *tokenizer = api_plan_tokenizer(plan);
+    const attn_model_info *info = attn_model_get_info(plan->model->model);
+    size_t vocabulary = has_decoder(plan) ? info->decoder_vocab_size : info->vocab_size;
     uint64_t most = 0;
-    int32_t longest = 0;
-    for (size_t id = 0; id < vocabulary; id++) {
-        api_out counter;
-        api_out_init(&counter, NULL, (api_head){ 0 });
-        counter.quoted = plan->form->kind == API_FORM_SAFETENSORS;
-        api_json_generated(&counter, api_plan_tokenizer(plan), (int32_t)id);
-        if (counter.written > most) {
-            most = counter.written;
+    int32_t longest = (int32_t)(vocabulary - 1);
+    for (size_t id = 0; tokenizer && id < vocabulary; id++) {
+        uint64_t bytes = token_bound(tokenizer, (int32_t)id) > most ? token_bytes(plan, (int32_t)id) : 0;
+        if (bytes > most) {
+            most = bytes;
             longest = (int32_t)id;
         }
     }

@@ -171,7 +171,7 @@ static inline void golden_input_init(golden_input *g, const json_t *c)
 static inline json_t *load_json(const char *path)
 {
     json_error_t why;
-    json_t *doc = json_load_file(path, 0, &why);
+    json_t *doc = json_load_file(path, JSON_ALLOW_NUL, &why);
     ck_assert_msg(doc != NULL, "%s: %s (run from the root of the repository)", path, why.text);
     return doc;
 }

@@ -137,7 +137,7 @@ static attn_status run_layer(attn_run *r, size_t layer, float *x, float *y)
     return st;
 }
 
-attn_status attn_decoder_run(attn_run *r, float embedding_factor)
+attn_status attn_decoder_forward_scaled(attn_run *r, float embedding_factor)
 {
     const attn_decoder_parts *parts = r->model->parts;
     attn_embeddings e = parts->embeddings;
@@ -151,7 +151,7 @@ attn_status attn_decoder_run(attn_run *r, float embedding_factor)
 
 attn_status attn_decoder_forward(attn_run *r)
 {
-    return attn_decoder_run(r, 0);
+    return attn_decoder_forward_scaled(r, 0);
 }
 
 attn_price attn_decoder_price(const attn_model *m, const attn_plan *p)

@@ -71,7 +71,7 @@ attn_head attn_decoder_head(const attn_model *);
 attn_price attn_decoder_price(const attn_model *, const attn_plan *);
 attn_status attn_decoder_forward(attn_run *);
 /* The same, each embedding that was looked up times `factor`. */
-attn_status attn_decoder_run(attn_run *, float embedding_factor);
+attn_status attn_decoder_forward_scaled(attn_run *, float embedding_factor);
 
 /* A family of decoders whose table is `binds`. */
 #define ATTN_DECODER_FAMILY(types, architecture, base, reader, cost, run)                                                                                      \

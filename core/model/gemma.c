@@ -130,7 +130,7 @@ static void gemma3_configure(attn_model *m, attn_config *c)
 
 static attn_status forward(attn_run *r)
 {
-    return attn_decoder_run(r, (float)sqrt((double)r->model->info.hidden_size));
+    return attn_decoder_forward_scaled(r, (float)sqrt((double)r->model->info.hidden_size));
 }
 
 static const char *const gemma_types[] = { "gemma", NULL }, *const gemma2_types[] = { "gemma2", NULL }, *const gemma3_types[] = { "gemma3_text", NULL };

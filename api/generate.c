@@ -26,37 +26,50 @@ static size_t most_tokens(const api_call *call, const api_plan *plan, size_t pro
     return prompt < limit ? attn_least(plan->request->max_new_tokens, limit - prompt) : 0;
 }
 
-/* The most bytes that writing a token takes, by the lengths of its names alone. */
-static uint64_t token_bound(const attn_tokenizer *tokenizer, int32_t id)
+/* The most bytes a piece takes in JSON, or in JSON within a JSON string. */
+static uint64_t piece_bound(attn_text piece)
 {
-    enum { AROUND = 100, LONGEST_ESCAPE = 7 };
-    attn_text text, display;
-    bool is_known = attn_tokenizer_piece(tokenizer, id, &text, &display);
-    return AROUND + (is_known ? LONGEST_ESCAPE * (text.length + display.length) : 0);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < piece.length; i++) {
+        unsigned char c = (unsigned char)piece.bytes[i];
+        bytes += c < 0x20 ? 7 : c == '"' || c == '\\' ? 4 : 1;
+    }
+    return bytes;
 }
 
-static uint64_t token_bytes(const api_plan *plan, int32_t id)
+/* The most bytes that writing a token takes. */
+static uint64_t token_bound(const attn_tokenizer *tokenizer, int32_t id, bool quoted)
+{
+    static const char around[] = "{\"id\":2147483647,\"text\":\"\",\"display\":\"\",\"special\":false,\"generated\":true}";
+    enum { QUOTES = 14 };
+    attn_text text, display;
+    bool is_known = attn_tokenizer_piece(tokenizer, id, &text, &display);
+    return sizeof around - 1 + (quoted ? QUOTES : 0) + (is_known ? piece_bound(text) + piece_bound(display) : 0);
+}
+
+static uint64_t token_bytes(const attn_tokenizer *tokenizer, int32_t id, bool quoted)
 {
     api_out counter;
     api_out_init(&counter, NULL, (api_head){ 0 });
-    counter.quoted = plan->form->kind == API_FORM_SAFETENSORS;
-    api_json_generated(&counter, api_plan_tokenizer(plan), id);
+    counter.quoted = quoted;
+    api_json_generated(&counter, tokenizer, id);
     return counter.written;
 }
 
-/* Of all tokens there are, the one that takes the most bytes to write. Few need more than a look at their lengths. */
+/* Of all tokens there are, the one that takes the most bytes to write. Most need no more than a look at their pieces. */
 static int32_t longest_token(const api_plan *plan)
 {
     const attn_tokenizer *tokenizer = api_plan_tokenizer(plan);
     const attn_model_info *info = attn_model_get_info(plan->model->model);
     size_t vocabulary = has_decoder(plan) ? info->decoder_vocab_size : info->vocab_size;
+    bool quoted = plan->form->kind == API_FORM_SAFETENSORS;
     uint64_t most = 0;
     int32_t longest = (int32_t)(vocabulary - 1);
-    for (size_t id = 0; tokenizer && id < vocabulary; id++) {
-        uint64_t bytes = token_bound(tokenizer, (int32_t)id) > most ? token_bytes(plan, (int32_t)id) : 0;
+    for (int32_t id = 0; tokenizer && (size_t)id < vocabulary; id++) {
+        uint64_t bytes = token_bound(tokenizer, id, quoted) > most ? token_bytes(tokenizer, id, quoted) : 0;
         if (bytes > most) {
             most = bytes;
-            longest = (int32_t)id;
+            longest = id;
         }
     }
     return longest;

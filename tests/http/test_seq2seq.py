@@ -398,6 +398,28 @@ class Trained(Case):
                 self.assertAlmostEqual(mass, sum(row[0] + row[-1] for row in head) / len(head), delta=1e-6)
                 self.assertAlmostEqual(sink, sum(row[0] for row in head) / len(head), delta=1e-6)
 
+    def test_what_was_selected_is_held_against_what_was_written(self):
+        body = {"model": "translate", "text": ">>deu<< good day", "max_new_tokens": 40, "output": ["attentions"], "layers": [-1]}
+        whole = self.result(body)
+        T = len(whole["decoder_tokens"])
+        self.assertEqual((whole["decoder_tokens"][-1]["text"], T < 40), ("</s>", True))
+        self.refuse(dict(body, queries=[T]), 422, "index_out_of_range", "/queries/0")  # there might have been one
+        self.refuse(dict(body, queries=[41]), 422, "index_out_of_range", "/queries/0")
+        cut = self.result(dict(body, queries={"start": 1, "stop": 40}, keys=[-1]))
+        self.assertEqual((cut["cross_queries"], cut["decoder_keys"]), (list(range(1, T))[: len(cut["cross_queries"])], [T - 1]))
+        last = [row[-1] for row in whole["cross_attentions"]["data"][0][3]]
+        self.assertEqual(cut["cross_attentions"]["data"][0][3], [[last[i]] for i in cut["cross_queries"]])
+
+    def test_every_form_of_a_generation_has_the_length_it_promised(self):
+        body = {"model": "translate", "text": [">>deu<< good day", ">>fra<< I am"], "max_new_tokens": 30, "output": ["attentions"], "layers": [0]}
+        for accept in ("application/json", NDJSON, SAFETENSORS, "image/svg+xml", "image/png", "text/plain"):
+            estimate = json.loads(self.fetch(body, "application/json", f"/v1/estimate?accept={accept}")[1])
+            headers, data = self.fetch(body, accept)
+            self.assertLessEqual(len(data), estimate["response_bytes"], accept)
+            self.assertEqual(int(headers.get("content-length", len(data))), len(data), accept)
+            if accept == SAFETENSORS:
+                self.assertIn("content-length", headers)
+
 
 if __name__ == "__main__":
     main()

@@ -92,7 +92,9 @@ ATTN_MUST_CHECK attn_status attn_generation_begin(attn_generation **, const attn
 /* The first call reads the prompt, each later one the token that the call before chose; *next is the token chosen then, NULL: none is (and what only that
  * choice needs is not computed). What is read goes to the sink as attn_model_run would hand it over, keep (NULL: nothing is kept) likewise, but for a step:
  * rows of queries, keys, values and states are the one new token's, maps are [1, T so far]; between encoder and decoder [1, T of the encoder], keys and values
- * the encoder's. The encoder runs in the first call alone. Analyses need whole maps: a step has none, and keep.pool is NULL. */
+ * the encoder's. The encoder runs in the first call alone. Analyses need whole maps: a step has none, and keep.pool is NULL.
+ * Errors: as attn_model_run; ATTN_E_INPUT where nothing is left to read, since none was chosen or all max_new_tokens were read; ATTN_E_OVERFLOW ("logits"). A
+ * call that failed while it read may be made again. */
 ATTN_MUST_CHECK attn_status attn_generation_run(attn_generation *, const attn_keep *keep, attn_arena *, attn_cancel *, const attn_sink *, int32_t *next,
                                                 attn_error *);
 /* An end token: nothing is written behind it. */

@@ -1,6 +1,6 @@
 /* attention_handler.c - POST /v1/attention: plan, price, then one run for each input, written while it runs.
  *
- * Where the model goes on writing, tokens are chosen first, and then the answer is planned again and given as any other; an answer in lines is written meanwhile.
+ * Where the model goes on writing, tokens are chosen first, then the answer is planned again and given as any other; one in lines is written meanwhile.
  * A run that fails before anything has left is an honest error answer; later it is told in the answer where the form has words for it, else the answer breaks off.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "collect.h"

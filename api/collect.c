@@ -196,8 +196,8 @@ static void open_result(api_collect *c)
         e->encoder->begin_part(e, &c->parts[0]);
 }
 
-/* Begins the line of a layer, or of state 0, where the form has lines and there is something to say in it. What a decoder's layer gives stands in one, whichever
- * of its attentions it is of. */
+/* Begins the line of a layer, or of state 0, where the form has lines and there is something to say in it. What a decoder's layer gives stands in one,
+ * whichever of its attentions it is of. */
 static void open_line(api_collect *c, attn_stack s, size_t number, bool state)
 {
     api_encode *e = c->encode;

@@ -1,16 +1,20 @@
 /* attention_handler.c - POST /v1/attention: plan, price, then one run for each input, written while it runs.
  *
+ * Where the model goes on writing, tokens are chosen first, then the answer is planned again and given as any other; one in lines is written meanwhile.
  * A run that fails before anything has left is an honest error answer; later it is told in the answer where the form has words for it, else the answer breaks off.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "collect.h"
+#include "generate.h"
 
 #include <string.h>
 
 typedef struct answer {
     api_call *call;
-    const api_plan *plan;
+    api_plan *plan;
     api_encode encode;
-    uint64_t sink_ns; /* in the encoder and in those who feed it, waiting for the client included */
+    attn_generation *generation; /* in progress, in lines; NULL: a run is of a whole input */
+    int32_t *next;               /* gets the token it chooses; NULL: none */
+    uint64_t sink_ns;            /* in the encoder and in those who feed it, waiting for the client included */
 } answer;
 
 /* The field that an overflow is about: err->where is the output in which it was seen. */
@@ -22,19 +26,38 @@ static const char *overflow_field(const api_plan *plan, const attn_error *err)
     return api_plan_pointer(plan);
 }
 
+static bool keeps_any(const api_plan *plan, size_t b)
+{
+    const attn_keep *keep = plan->inputs[b].keep;
+    for (attn_stack s = 0; s < plan->num_stacks; s++)
+        if (keep[s].outputs || keep[s].analyses)
+            return true;
+    return false;
+}
+
+static attn_status run_operator(const answer *a, size_t b, const attn_sink *sink)
+{
+    const api_worker *worker = a->call->worker;
+    attn_operator_input in;
+    attn_runtime *rt = a->encode.runtime;
+    attn_status st = api_operator_item(rt, a->plan->request, &a->plan->shape, b, worker, &in, a->call->err);
+    if (st != ATTN_OK)
+        return st;
+    return attn_operator_run(rt, &in, &a->plan->inputs[b].keep[0], worker->arena, worker->cancel, sink, a->call->err);
+}
+
 static attn_status run_input(const answer *a, size_t b, const attn_sink *sink)
 {
     const api_plan *plan = a->plan;
+    const api_plan_input *in = &plan->inputs[b];
     const api_worker *worker = a->call->worker;
-    attn_error *err = a->call->err;
-    if (plan->model)
-        return attn_model_run(plan->model->model, &plan->inputs[b].model, &plan->inputs[b].keep, worker->arena, worker->cancel, sink, err);
-    attn_operator_input in;
-    attn_runtime *rt = a->encode.runtime;
-    attn_status st = api_operator_item(rt, plan->request, &plan->shape, b, worker, &in, err);
-    if (st != ATTN_OK)
-        return st;
-    return attn_operator_run(rt, &in, &plan->inputs[b].keep, worker->arena, worker->cancel, sink, err);
+    if (a->generation)
+        return attn_generation_run(a->generation, in->keep, worker->arena, worker->cancel, sink, a->next, a->call->err);
+    if (!plan->model)
+        return run_operator(a, b, sink);
+    if (in->span == API_SPAN_REST && !keeps_any(plan, b))
+        return ATTN_OK;
+    return attn_model_run(plan->model->model, &in->model, in->keep, worker->arena, worker->cancel, sink, a->call->err);
 }
 
 static attn_status answer_input(answer *a, size_t b)
@@ -57,6 +80,78 @@ static attn_status answer_input(answer *a, size_t b)
     return st;
 }
 
+/* ---- writing on --------------------------------------------------------------------------------------------------------- */
+
+/* One more token: after the prompt was read, or the token before. In lines, what was read is written. */
+static attn_status generate_one(answer *a, size_t b, attn_generation *g, size_t n, bool more)
+{
+    const api_worker *worker = a->call->worker;
+    int32_t *next = more ? api_generate_ids(a->plan, b) + n : NULL;
+    if (!api_generates_lines(a->plan))
+        return more ? attn_generation_run(g, NULL, worker->arena, worker->cancel, NULL, next, a->call->err) : ATTN_OK;
+    api_plan_span(a->plan, b, n == 0 ? API_SPAN_PROMPT : API_SPAN_STEP, n == 0 ? 0 : n - 1);
+    a->generation = g;
+    a->next = next;
+    attn_status st = answer_input(a, b);
+    a->generation = NULL;
+    return st;
+}
+
+/* Tokens of input b until the last there may be, or one that ends it. */
+static attn_status generate(answer *a, size_t b)
+{
+    const attn_model *model = a->plan->model->model;
+    const attn_model_input prompt = api_generate_prompt(a->plan, b);
+    const int32_t *ids = api_generate_ids(a->plan, b);
+    size_t n = 0, most = a->plan->inputs[b].num_generated;
+    attn_arena *arena = a->call->worker->arena;
+    attn_arena_mark mark = attn_arena_save(arena);
+    attn_generation *g;
+    attn_status st = attn_generation_begin(&g, model, &prompt, most, arena, a->call->err);
+    for (bool more = true; st == ATTN_OK && more; n += more) {
+        more = n < most && (n == 0 || !attn_model_is_end(model, ids[n - 1]));
+        st = generate_one(a, b, g, n, more);
+    }
+    attn_arena_rewind(arena, mark);
+    if (st == ATTN_OK)
+        api_generate_ended(a->plan, b, n);
+    return st;
+}
+
+/* Line by line, then what only all tokens together give. */
+static attn_status answer_lines(answer *a, size_t b)
+{
+    attn_arena *arena = a->call->worker->arena;
+    attn_arena_mark mark = attn_arena_save(arena);
+    attn_status st = generate(a, b);
+    if (st == ATTN_OK)
+        st = api_generate_text(a->plan, b, arena, a->call->err);
+    if (st == ATTN_OK) {
+        api_plan_mark_special(a->plan, b);
+        api_plan_span(a->plan, b, API_SPAN_REST, 0);
+        st = answer_input(a, b);
+    }
+    attn_arena_rewind(arena, mark);
+    return st;
+}
+
+/* All tokens of all inputs, before the answer begins. What was chosen of the longest they might have been is forgotten. */
+static attn_status generate_all(answer *a)
+{
+    attn_status st = ATTN_OK;
+    uint64_t begin = attn_clock_ns();
+    attn_arena_rewind(a->call->worker->arena, a->plan->choices);
+    for (size_t b = 0; b < a->plan->num_inputs && st == ATTN_OK; b++) {
+        st = generate(a, b);
+        if (st == ATTN_OK)
+            st = api_generate_text(a->plan, b, a->call->worker->arena, a->call->err);
+    }
+    a->encode.compute_ns = attn_clock_ns() - begin;
+    return st;
+}
+
+/* ---- all of it ---------------------------------------------------------------------------------------------------------- */
+
 static void count_encoding(answer *a)
 {
     uint64_t waited = a->encode.out->waited_ns;
@@ -71,7 +166,7 @@ static attn_status answer_all(answer *a)
     a->sink_ns = attn_clock_ns() - begin;
     attn_status st = e->out->status;
     for (size_t b = 0; b < a->plan->num_inputs && st == ATTN_OK; b++)
-        st = answer_input(a, b);
+        st = api_generates_lines(a->plan) ? answer_lines(a, b) : answer_input(a, b);
     count_encoding(a);
     if (st == ATTN_OK) {
         begin = attn_clock_ns();
@@ -117,6 +212,15 @@ static attn_status finish(answer *a, attn_status st)
     return st;
 }
 
+static void begin_answer(answer *a, api_out *out)
+{
+    api_head head = { .status = 200, .content_type = a->call->form.content_type, .has_length = a->plan->encoder->length != NULL };
+    if (head.has_length)
+        head.length = a->plan->response_bytes;
+    api_out_init(out, a->call->reply, head);
+    a->encode.out = out;
+}
+
 attn_status api_handle_attention(api_call *call)
 {
     api_attention_request req;
@@ -124,14 +228,18 @@ attn_status api_handle_attention(api_call *call)
     api_out out;
     if (!api_plan_request(call, call->service, &req, &plan) || !api_plan_refuse(call, &plan) || !api_call_reserve(call, plan.price.bytes))
         return ATTN_E_INPUT;
-    api_head head = { .status = 200, .content_type = call->form.content_type, .has_length = plan.encoder->length != NULL };
-    if (head.has_length)
-        head.length = plan.response_bytes;
-    api_out_init(&out, call->reply, head);
     answer a = {
         .call = call,
         .plan = &plan,
-        .encode = { .encoder = plan.encoder, .plan = &plan, .runtime = call->service->runtime, .out = &out, .call = call },
+        .encode = { .encoder = plan.encoder, .plan = &plan, .runtime = call->service->runtime, .call = call },
     };
-    return finish(&a, answer_all(&a));
+    begin_answer(&a, &out);
+    attn_status st = ATTN_OK;
+    if (plan.generates && !api_generates_lines(&plan)) {
+        st = generate_all(&a);
+        if (st == ATTN_OK && !api_plan_again(call, &plan))
+            return ATTN_E_INPUT;
+        begin_answer(&a, &out);
+    }
+    return finish(&a, st == ATTN_OK ? answer_all(&a) : st);
 }

@@ -20,30 +20,31 @@ static const api_return *want_of(const api_plan *plan)
     return &plan->request->want;
 }
 
-static attn_selection selection_of(const api_plan *plan, const api_plan_input *in)
+static attn_selection selection_of(const api_plan *plan, const api_plan_input *input, attn_stack s)
 {
+    const api_input_stack *in = &input->stacks[s];
     return (attn_selection){
         .queries = in->queries.list,
         .num_queries = in->queries.count,
         .keys = in->keys.list,
         .num_keys = in->keys.count,
         .reduce_heads = want_of(plan)->reduce_heads,
-        .maps_are_cut = in->keep.pool != NULL,
+        .maps_are_cut = input->keep[s].pool != NULL,
     };
 }
 
 /* Are attentions selected apart from the rest? top_k needs their rows whole. */
-static bool splits(const api_plan *plan, const api_plan_input *in)
+static bool splits(const api_plan *plan, const api_plan_input *in, attn_stack s)
 {
-    return want_of(plan)->top_k > 0 && in->keys.list && (in->keep.outputs & ATTN_BIT(ATTN_ATTENTIONS));
+    return want_of(plan)->top_k > 0 && in->stacks[s].keys.list && (in->keep[s].outputs & ATTN_BIT(ATTN_ATTENTIONS));
 }
 
-/* Does part p wait for the end of the run? */
-static bool is_held(const api_plan *plan, size_t p, const api_part *part)
+/* Does part p of result b wait for the end of the run? A step's layers stand in one line. */
+static bool is_held(const api_plan *plan, size_t b, size_t p, const api_part *part)
 {
     switch (plan->encoder->order) {
     case API_ORDER_LAYERS:
-        return !api_part_is_layered(part);
+        return plan->inputs[b].span == API_SPAN_STEP || !api_part_is_layered(part);
     case API_ORDER_WHOLE:
         return true;
     default:
@@ -54,7 +55,7 @@ static bool is_held(const api_plan *plan, size_t p, const api_part *part)
 /* Numbers of the attentions' sum over layers that top_k then ranks: whole rows. */
 static uint64_t sum_size(const api_plan_input *in, const api_part *indices)
 {
-    return attn_times(attn_times(indices->matrices, indices->rows), in->T_k);
+    return attn_times(attn_times(indices->matrices, indices->rows), in->stacks[indices->stack].T_k);
 }
 
 static bool is_states(const api_part *part)
@@ -64,18 +65,34 @@ static bool is_states(const api_part *part)
 
 /* ---- the price -------------------------------------------------------------------------------------------------------- */
 
-static uint64_t select_bytes(const api_plan *plan, const api_plan_input *in, attn_outputs outputs, bool with_keys)
+static uint64_t select_outputs(const api_plan *plan, const api_plan_input *input, attn_stack s, attn_outputs outputs, bool with_keys)
 {
-    attn_selection sel = selection_of(plan, in);
-    attn_outputs pooled = in->keep.pool ? outputs & ATTN_MAP_OUTPUTS : 0;
-    size_t size = in->pool.size, heads = plan->heads.count;
+    const api_input_stack *in = &input->stacks[s];
+    const api_plan_stack *stack = &plan->stacks[s];
+    attn_selection sel = selection_of(plan, input, s);
+    attn_outputs pooled = input->keep[s].pool ? outputs & ATTN_MAP_OUTPUTS : 0;
+    size_t size = in->pool.size, heads = stack->heads.count;
     if (!with_keys)
         sel.keys = NULL;
-    uint64_t bytes = attn_select_bytes(&sel, outputs & ~pooled, heads, in->T_q, in->T_k, plan->head_dim, plan->value_dim, plan->hidden);
+    uint64_t bytes = attn_select_bytes(&sel, outputs & ~pooled, heads, in->T_q, in->T_k, stack->head_dim, stack->value_dim, plan->hidden);
     if (pooled)
         bytes =
             attn_plus(bytes, attn_select_bytes(&sel, pooled, heads, attn_pool_bins(in->queries.count, size), attn_pool_bins(in->keys.count, size), 0, 0, 0));
     return bytes;
+}
+
+/* Of one layer: given back before the next comes, whichever attention that is of. */
+static uint64_t select_bytes(const api_plan *plan, const api_plan_input *in)
+{
+    uint64_t most = 0;
+    for (attn_stack s = 0; s < plan->num_stacks; s++) {
+        attn_outputs apart = splits(plan, in, s) ? ATTN_BIT(ATTN_ATTENTIONS) : 0;
+        uint64_t bytes = select_outputs(plan, in, s, in->keep[s].outputs & ~apart, true);
+        if (apart)
+            bytes = attn_plus(bytes, select_outputs(plan, in, s, apart, false));
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 /* One slice of indices, values and dropped, and the views of them. */
@@ -91,10 +108,9 @@ uint64_t api_collect_bytes(const api_plan *plan, size_t b)
     const api_plan_input *in = &plan->inputs[b];
     api_part parts[API_MAX_PARTS];
     size_t n = api_plan_parts(plan, b, parts);
-    attn_outputs apart = splits(plan, in) ? ATTN_BIT(ATTN_ATTENTIONS) : 0;
-    uint64_t bytes = attn_plus(select_bytes(plan, in, in->keep.outputs & ~apart, true), apart ? select_bytes(plan, in, apart, false) : 0);
+    uint64_t bytes = select_bytes(plan, in);
     for (size_t p = 0; p < n; p++) {
-        if (is_held(plan, p, &parts[p]))
+        if (is_held(plan, b, p, &parts[p]))
             bytes = attn_plus(bytes, api_arena_bytes(api_part_numbers(&parts[p]), sizeof(float)));
         if (parts[p].is_reduced && parts[p].role == API_INDICES)
             bytes = attn_plus(bytes, api_arena_bytes(sum_size(in, &parts[p]), sizeof(float)));
@@ -109,7 +125,7 @@ uint64_t api_collect_bytes(const api_plan *plan, size_t b)
 static attn_status take_part(api_collect *c, size_t p, attn_error *err)
 {
     const api_part *part = &c->parts[p];
-    if (!is_held(c->encode->plan, p, part))
+    if (!is_held(c->encode->plan, c->encode->result, p, part))
         return ATTN_OK;
     size_t bytes = sizeof(float);
     for (size_t a = 0; a < part->ndim; a++)
@@ -121,8 +137,9 @@ static attn_status take_part(api_collect *c, size_t p, attn_error *err)
     if (!part->is_reduced || part->role == API_VALUES || part->role == API_DROPPED)
         return ATTN_OK;
     /* A plain part's sum is the tensor itself; that of top_k is still whole rows. */
-    c->sums[part->output] = part->role == API_PLAIN ? c->held[p] : attn_arena_take(c->arena, sum_size(input_of(c), part), sizeof(float));
-    return c->sums[part->output] ? ATTN_OK : attn_fail_memory(err);
+    float **sum = &c->sums[part->stack][part->output];
+    *sum = part->role == API_PLAIN ? c->held[p] : attn_arena_take(c->arena, sum_size(input_of(c), part), sizeof(float));
+    return *sum ? ATTN_OK : attn_fail_memory(err);
 }
 
 attn_status api_collect_begin(api_collect *c, api_encode *encode, const api_worker *worker, attn_error *err)
@@ -130,7 +147,7 @@ attn_status api_collect_begin(api_collect *c, api_encode *encode, const api_work
     attn_status st = ATTN_OK;
     *c = (api_collect){ .encode = encode, .runtime = encode->runtime, .arena = worker->arena, .cancel = worker->cancel };
     c->num_parts = api_plan_parts(encode->plan, encode->result, c->parts);
-    c->streams = encode->encoder->order == API_ORDER_PARTS && !is_held(encode->plan, 0, &c->parts[0]);
+    c->streams = encode->encoder->order == API_ORDER_PARTS && !is_held(encode->plan, encode->result, 0, &c->parts[0]);
     for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
         st = take_part(c, p, err);
     return st;
@@ -156,11 +173,11 @@ static void top_rows(void *ctx, size_t task, int slot)
     }
 }
 
-static void run_top_k(api_collect *c, const attn_view *view, top_job *job)
+static void run_top_k(api_collect *c, attn_stack s, const attn_view *view, top_job *job)
 {
     job->in = view;
-    job->keys = &input_of(c)->ranked;
-    job->k = api_plan_rank(c->encode->plan, c->encode->result);
+    job->keys = &input_of(c)->stacks[s].ranked;
+    job->k = api_plan_rank(c->encode->plan, c->encode->result, s);
     job->num_rows = view->heads * view->rows;
     attn_parallel(c->runtime, attn_ceil_div(job->num_rows, TOP_K_ROWS), top_rows, job);
 }
@@ -179,21 +196,29 @@ static void open_result(api_collect *c)
         e->encoder->begin_part(e, &c->parts[0]);
 }
 
-/* Begins the line of a layer, or of state 0, where the form has lines and there is something to say in it. */
-static void open_line(api_collect *c, size_t number, bool state)
+/* Begins the line of a layer, or of state 0, where the form has lines and there is something to say in it. What a decoder's layer gives stands in one,
+ * whichever of its attentions it is of. */
+static void open_line(api_collect *c, attn_stack s, size_t number, bool state)
 {
     api_encode *e = c->encode;
     size_t layered = 0;
     for (size_t p = 0; p < c->num_parts; p++)
-        layered += api_part_is_layered(&c->parts[p]);
+        layered += !c->held[p] && api_part_is_layered(&c->parts[p]);
     if (e->encoder->order == API_ORDER_LAYERS && layered > 0 && !e->in_line)
-        e->encoder->begin_layer(e, number, state);
+        e->encoder->begin_layer(e, s, number, state);
 }
 
 static void close_line(api_collect *c)
 {
     if (c->encode->in_line)
         c->encode->encoder->end_layer(c->encode);
+}
+
+/* Is anything to come behind what this attention's layer gives, in the same line: the one between decoder and encoder, or a state? */
+static bool line_goes_on(const api_collect *c, attn_stack s)
+{
+    attn_stack of_states = s == ATTN_STACK_CROSS ? ATTN_STACK_DECODER : s;
+    return s == ATTN_STACK_DECODER || (input_of(c)->keep[of_states].outputs & ATTN_BIT(ATTN_HIDDEN_STATES));
 }
 
 static void copy_rows(const api_part *part, void *dst, const api_rows *rows)
@@ -221,7 +246,8 @@ static void write_slice(api_encode *e, const api_part *part, const api_rows *row
 static void put_slice(api_collect *c, size_t p, size_t number, api_rows *rows)
 {
     const api_part *part = &c->parts[p];
-    const api_choice *asked = is_states(part) ? &input_of(c)->states : &c->encode->plan->layers;
+    const api_plan_stack *stack = &c->encode->plan->stacks[part->stack];
+    const api_choice *asked = is_states(part) ? &stack->states : &stack->layers;
     if (!c->held[p] && c->encode->encoder->order == API_ORDER_LAYERS) {
         write_slice(c->encode, part, rows);
         return;
@@ -257,7 +283,7 @@ static attn_status put_top_k(api_collect *c, size_t p, size_t layer, const attn_
     const float **matrix = attn_arena_take(c->arena, part->matrices, sizeof *matrix);
     if (!job.indices || !job.values || !job.dropped || !matrix)
         return attn_fail_memory(err);
-    run_top_k(c, view, &job);
+    run_top_k(c, part->stack, view, &job);
     api_rows indices = { .ints = job.indices, .matrices = part->matrices };
     put_slice(c, p, layer, &indices);
     api_rows values = rows_of(&c->parts[p + 1], job.values, matrix);
@@ -268,14 +294,16 @@ static attn_status put_top_k(api_collect *c, size_t p, size_t layer, const attn_
 }
 
 /* A layer asked for twice counts twice. */
-static void add_to_sum(api_collect *c, attn_output o, size_t layer, const attn_view *view)
+static void add_to_sum(api_collect *c, attn_output o, const attn_layer *layer)
 {
-    const api_plan *plan = c->encode->plan;
+    const api_choice *layers = &c->encode->plan->stacks[layer->stack].layers;
+    bool *has_sum = &c->has_sum[layer->stack][o];
     size_t times = 0;
-    for (size_t i = 0; i < plan->layers.count; i++)
-        times += (size_t)api_choice_at(&plan->layers, i) == layer;
-    attn_reduce_layer(want_of(plan)->reduce_layers, c->sums[o], view, (double)times / (double)plan->layers.count, !c->has_sum[o]);
-    c->has_sum[o] = true;
+    for (size_t i = 0; i < layers->count; i++)
+        times += (size_t)api_choice_at(layers, i) == layer->layer;
+    double share = (double)times / (double)layers->count;
+    attn_reduce_layer(want_of(c->encode->plan)->reduce_layers, c->sums[layer->stack][o], &layer->views[o], share, !*has_sum);
+    *has_sum = true;
 }
 
 static void put_view(api_collect *c, size_t p, size_t number, const attn_view *view)
@@ -288,7 +316,7 @@ static attn_status put_output(api_collect *c, size_t p, const attn_layer *layer,
     const api_part *part = &c->parts[p];
     const attn_view *view = &layer->views[part->output];
     if (part->is_reduced)
-        add_to_sum(c, part->output, layer->layer, view);
+        add_to_sum(c, part->output, layer);
     else if (part->role == API_INDICES)
         return put_top_k(c, p, layer->layer, view, err);
     else
@@ -300,6 +328,8 @@ static attn_status put_output(api_collect *c, size_t p, const attn_layer *layer,
 static attn_status put_part(api_collect *c, size_t p, const attn_layer *layer, attn_error *err)
 {
     const api_part *part = &c->parts[p];
+    if (part->stack != layer->stack)
+        return ATTN_OK;
     if (part->role == API_ANALYSIS)
         put_view(c, p, layer->layer, &(attn_view){ &layer->analyses[part->analysis], 1, part->rows, part->columns, (ptrdiff_t)part->columns });
     else if ((part->role == API_PLAIN || part->role == API_INDICES) && !is_states(part))
@@ -312,10 +342,10 @@ static attn_status put_part(api_collect *c, size_t p, const attn_layer *layer, a
 static attn_status select_views(api_collect *c, const attn_layer *in, attn_layer *out, attn_error *err)
 {
     const api_plan *plan = c->encode->plan;
-    attn_selection sel = selection_of(plan, input_of(c));
-    if (!splits(plan, input_of(c)))
+    attn_selection sel = selection_of(plan, input_of(c), in->stack);
+    if (!splits(plan, input_of(c), in->stack))
         return attn_select_layer(c->runtime, &sel, in, out, c->arena, c->cancel, err);
-    attn_layer rest = *in, maps = { .layer = in->layer }, whole;
+    attn_layer rest = *in, maps = { .stack = in->stack, .layer = in->layer }, whole;
     maps.views[ATTN_ATTENTIONS] = in->views[ATTN_ATTENTIONS];
     rest.views[ATTN_ATTENTIONS] = (attn_view){ 0 };
     attn_status st = attn_select_layer(c->runtime, &sel, &rest, out, c->arena, c->cancel, err);
@@ -336,30 +366,30 @@ static attn_status take_layer(void *ctx, const attn_layer *in, attn_error *err)
     attn_status st = select_views(c, in, &layer, err);
     if (st == ATTN_OK) {
         open_result(c);
-        open_line(c, in->layer, false);
+        open_line(c, in->stack, in->layer, false);
     }
     for (size_t p = 0; p < c->num_parts && st == ATTN_OK; p++)
         st = put_part(c, p, &layer, err);
-    if (!(want_of(c->encode->plan)->outputs & ATTN_BIT(ATTN_HIDDEN_STATES))) /* else its state is still to come */
+    if (!line_goes_on(c, in->stack))
         close_line(c);
     attn_arena_rewind(c->arena, mark);
     c->ns += attn_clock_ns() - begin;
     return st == ATTN_OK ? c->encode->out->status : st;
 }
 
-static attn_status take_state(void *ctx, size_t state, const attn_view *in, attn_error *err)
+static attn_status take_state(void *ctx, attn_stack stack, size_t state, const attn_view *in, attn_error *err)
 {
     api_collect *c = ctx;
     attn_view view;
     uint64_t begin = attn_clock_ns();
     attn_arena_mark mark = attn_arena_save(c->arena);
-    attn_selection sel = selection_of(c->encode->plan, input_of(c));
+    attn_selection sel = selection_of(c->encode->plan, input_of(c), stack);
     attn_status st = attn_select_view(c->runtime, &sel, ATTN_HIDDEN_STATES, in, &view, c->arena, err);
     if (st == ATTN_OK) {
         open_result(c);
-        open_line(c, state > 0 ? state - 1 : 0, state == 0);
+        open_line(c, stack, state > 0 ? state - 1 : 0, state == 0);
         for (size_t p = 0; p < c->num_parts; p++)
-            if (is_states(&c->parts[p]))
+            if (is_states(&c->parts[p]) && c->parts[p].stack == stack)
                 put_view(c, p, state, &view);
         close_line(c);
     }
@@ -379,8 +409,8 @@ attn_sink api_collect_sink(api_collect *c)
 static attn_status rank_sum(api_collect *c, size_t p, attn_error *err)
 {
     const api_part *part = &c->parts[p];
-    const float *sum = c->sums[part->output];
-    size_t columns = input_of(c)->T_k, matrix = part->rows * columns;
+    const float *sum = c->sums[part->stack][part->output];
+    size_t columns = input_of(c)->stacks[part->stack].T_k, matrix = part->rows * columns;
     const float **heads = attn_arena_take(c->arena, part->matrices, sizeof *heads);
     if (!heads)
         return attn_fail_memory(err);
@@ -388,7 +418,7 @@ static attn_status rank_sum(api_collect *c, size_t p, attn_error *err)
         heads[m] = sum + m * matrix;
     attn_view view = { .head = heads, .heads = part->matrices, .rows = part->rows, .cols = columns, .row_stride = (ptrdiff_t)columns };
     top_job job = { .indices = c->held[p], .values = c->held[p + 1], .dropped = c->held[p + 2] };
-    run_top_k(c, &view, &job);
+    run_top_k(c, part->stack, &view, &job);
     return ATTN_OK;
 }
 
@@ -408,8 +438,14 @@ static void write_held(api_collect *c, size_t p)
     e->encoder->end_part(e, &part);
 }
 
-static bool holds_any(const api_collect *c)
+/* A line behind those of layers: a step's, or what only all layers together give. A generation has it though nothing was held. */
+static bool has_rest(const api_collect *c)
 {
+    api_span span = input_of(c)->span;
+    if (c->encode->encoder->order != API_ORDER_LAYERS)
+        return false;
+    if (span == API_SPAN_STEP || span == API_SPAN_REST)
+        return true;
     for (size_t p = 0; p < c->num_parts; p++)
         if (c->held[p])
             return true;
@@ -419,7 +455,7 @@ static bool holds_any(const api_collect *c)
 static void write_all_held(api_collect *c)
 {
     api_encode *e = c->encode;
-    bool in_rest = e->encoder->order == API_ORDER_LAYERS && holds_any(c);
+    bool in_rest = has_rest(c);
     if (in_rest)
         e->encoder->begin_rest(e);
     for (size_t p = 0; p < c->num_parts; p++)

@@ -1,7 +1,7 @@
 /* collect.h - the sink between a run and an encoder: selects, reduces, streams what may stream, holds the rest.
  *
  * What can be written while layers are computed depends on the form. In JSON and arrays it is the first part of a result, and only when layers come in the order
- * asked; in ndjson all that is not reduced over layers; in pictures nothing. Every other part is held as float32 (indices as int32) until its turn. What is
+ * asked; in ndjson all that is not reduced over layers, save in the step of a generation; in pictures nothing. Every other part is held as float32 (indices as int32) until its turn. What is
  * held is taken from the arena before the run begins, and priced by api_collect_bytes.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef API_COLLECT_H
@@ -16,12 +16,12 @@ typedef struct api_collect {
     attn_cancel *cancel;
     api_part parts[API_MAX_PARTS];
     size_t num_parts;
-    bool streams;                   /* parts[0] is written as its slices come */
-    size_t streamed;                /* slices of it so far */
-    bool opened;                    /* the encoder has begun the result */
-    void *held[API_MAX_PARTS];      /* whole tensors; NULL: written as their slices come */
-    float *sums[ATTN_OUTPUT_COUNT]; /* reductions over layers, so far */
-    bool has_sum[ATTN_OUTPUT_COUNT];
+    bool streams;                                /* parts[0] is written as its slices come */
+    size_t streamed;                             /* slices of it so far */
+    bool opened;                                 /* the encoder has begun the result */
+    void *held[API_MAX_PARTS];                   /* whole tensors; NULL: written as their slices come */
+    float *sums[ATTN_STACKS][ATTN_OUTPUT_COUNT]; /* reductions over layers, so far */
+    bool has_sum[ATTN_STACKS][ATTN_OUTPUT_COUNT];
     uint64_t ns; /* spent here */
 } api_collect;
 

@@ -15,27 +15,28 @@ typedef struct drawn {
     attn_drawing drawing;
     attn_drawer *drawer; /* NULL while only measured */
     const api_plan *plan;
-    const api_plan_input *in;
+    size_t result; /* of the section, and whose map it is */
+    attn_stack stack;
     attn_section section;
     char title[TITLE_BYTES], no_layers[NAME_BYTES], no_heads[NAME_BYTES], heading[HEADING_BYTES];
 } drawn;
 
 /* ---- labels ------------------------------------------------------------------------------------------------------------ */
 
-/* What the token at an original position is called. */
-static attn_text name_token(const api_plan *plan, const api_plan_input *in, int32_t position, char scratch[ATTN_DRAW_SCRATCH])
+/* What the token at an original position of a sequence is called. */
+static attn_text name_token(const api_plan *plan, const api_sequence *seq, int32_t position, char scratch[ATTN_DRAW_SCRATCH])
 {
     attn_text text, display;
-    const attn_tokenizer *tokenizer = plan->model ? attn_model_get_tokenizer(plan->model->model) : NULL;
-    if (plan->request->kind == API_INPUT_TEXT)
-        return in->tokens.tokens[position].display;
-    if (plan->request->kind == API_INPUT_IDS) {
-        int32_t id = in->model.input_ids[position];
-        if (tokenizer && attn_tokenizer_piece(tokenizer, id, &text, &display))
-            return display;
-        return (attn_text){ scratch, (size_t)snprintf(scratch, ATTN_DRAW_SCRATCH, "#%d", (int)id) };
-    }
-    return (attn_text){ scratch, (size_t)snprintf(scratch, ATTN_DRAW_SCRATCH, "%d", (int)position) };
+    const attn_tokenizer *tokenizer = api_plan_tokenizer(plan);
+    size_t t = (size_t)position;
+    if (t < seq->tokens->count && seq->tokens->tokens[t].display.bytes)
+        return seq->tokens->tokens[t].display;
+    if (!seq->ids || t < seq->num_embeds)
+        return (attn_text){ scratch, (size_t)snprintf(scratch, ATTN_DRAW_SCRATCH, "%d", (int)position) };
+    int32_t id = seq->ids[t - seq->num_embeds];
+    if (tokenizer && attn_tokenizer_piece(tokenizer, id, &text, &display))
+        return display;
+    return (attn_text){ scratch, (size_t)snprintf(scratch, ATTN_DRAW_SCRATCH, "#%d", (int)id) };
 }
 
 /* At most n bytes of it, whole characters. */
@@ -50,12 +51,12 @@ static attn_text cut(attn_text text, size_t n)
 }
 
 /* A bin is called by its first and its last token. */
-static attn_text name_bin(const drawn *d, const api_choice *choice, size_t first, size_t last, char scratch[ATTN_DRAW_SCRATCH])
+static attn_text name_bin(const drawn *d, const api_sequence *seq, const api_choice *choice, size_t first, size_t last, char scratch[ATTN_DRAW_SCRATCH])
 {
     enum { EACH = (ATTN_DRAW_SCRATCH - 8) / 2 };
     char a[ATTN_DRAW_SCRATCH], b[ATTN_DRAW_SCRATCH];
-    attn_text from = cut(name_token(d->plan, d->in, api_choice_at(choice, first), a), EACH);
-    attn_text to = cut(name_token(d->plan, d->in, api_choice_at(choice, last), b), EACH);
+    attn_text from = cut(name_token(d->plan, seq, api_choice_at(choice, first), a), EACH);
+    attn_text to = cut(name_token(d->plan, seq, api_choice_at(choice, last), b), EACH);
     memcpy(scratch, from.bytes, from.length);
     memcpy(scratch + from.length, "\u2026", 3);
     memcpy(scratch + from.length + 3, to.bytes, to.length);
@@ -65,12 +66,14 @@ static attn_text name_bin(const drawn *d, const api_choice *choice, size_t first
 static attn_text name_place(const void *ctx, attn_draw_axis axis, size_t i, char scratch[ATTN_DRAW_SCRATCH])
 {
     const drawn *d = ctx;
-    const api_choice *choice = axis == ATTN_DRAW_QUERY ? &d->in->queries : &d->in->keys;
+    const api_input_stack *in = &d->plan->inputs[d->result].stacks[d->stack];
+    const api_choice *choice = axis == ATTN_DRAW_QUERY ? &in->queries : &in->keys;
+    api_sequence seq = api_plan_sequence(d->plan, d->result, api_stack_is_decoder(d->stack, axis == ATTN_DRAW_KEY));
     size_t bins = axis == ATTN_DRAW_QUERY ? d->section.queries : d->section.keys;
     size_t first = attn_pool_edge(choice->count, bins, i), end = attn_pool_edge(choice->count, bins, i + 1);
     if (end - first > 1)
-        return name_bin(d, choice, first, end - 1, scratch);
-    return name_token(d->plan, d->in, api_choice_at(choice, first), scratch);
+        return name_bin(d, &seq, choice, first, end - 1, scratch);
+    return name_token(d->plan, &seq, api_choice_at(choice, first), scratch);
 }
 
 /* ---- titles ------------------------------------------------------------------------------------------------------------ */
@@ -96,23 +99,24 @@ static void name_reduction(char dst[NAME_BYTES], attn_reduce how, const api_choi
         snprintf(dst, NAME_BYTES, "%s over %s", word, what);
 }
 
-static void write_title(drawn *d, const api_part *part, size_t result)
+static void write_title(drawn *d, const api_part *part)
 {
     const api_plan *plan = d->plan;
-    const api_plan_input *in = d->in;
+    const api_plan_input *input = &plan->inputs[d->result];
+    const api_input_stack *in = &input->stacks[d->stack];
     const char *pooling = plan->request->want.pool_mode == ATTN_REDUCE_MAX ? "max" : "mean";
     d->title[0] = '\0';
     if (plan->num_inputs > 1)
-        append(d->title, sizeof d->title, "result %zu: ", result);
-    append(d->title, sizeof d->title, "%s", part->name);
+        append(d->title, sizeof d->title, "result %zu: ", d->result);
+    append(d->title, sizeof d->title, "%s%s", part->prefix, part->name);
     if (plan->is_default_selection)
-        append(d->title, sizeof d->title, ", mean over heads of the last layer");
+        append(d->title, sizeof d->title, ", mean over heads of the last %slayer", plan->num_stacks > 1 ? "decoder " : "");
     else if (d->no_heads[0] || d->no_layers[0])
         append(d->title, sizeof d->title, ", %s%s%s", d->no_heads, d->no_heads[0] && d->no_layers[0] ? ", then " : "", d->no_layers);
     if (part->rows < in->queries.count || part->columns < in->keys.count)
         append(d->title, sizeof d->title, ", pooled to %zu \u00d7 %zu bins (%s)", part->rows, part->columns, pooling);
-    if (in->tokens.truncated)
-        append(d->title, sizeof d->title, ", input cut from %zu to %zu tokens", in->tokens.full_count, in->tokens.count);
+    if (input->tokens.truncated)
+        append(d->title, sizeof d->title, ", input cut from %zu to %zu tokens", input->tokens.full_count, input->tokens.count);
     if (plan->is_default_selection)
         append(d->title, sizeof d->title, "; choose layers and heads to see others");
 }
@@ -137,18 +141,20 @@ static const attn_section *section_of(void *ctx, size_t i)
     size_t each = d->drawing.num_sections / plan->num_inputs, result = i / each;
     api_plan_parts(plan, result, parts);
     const api_part *part = &parts[i % each];
-    d->in = &plan->inputs[result];
-    name_reduction(d->no_layers, want->reduce_layers, &plan->layers, plan->num_layers, "layers");
-    name_reduction(d->no_heads, want->reduce_heads, &plan->heads, plan->num_attention_heads, "heads");
-    write_title(d, part, result);
+    const api_plan_stack *stack = &plan->stacks[part->stack];
+    d->result = result;
+    d->stack = part->stack;
+    name_reduction(d->no_layers, want->reduce_layers, &stack->layers, stack->num_layers, "layers");
+    name_reduction(d->no_heads, want->reduce_heads, &stack->heads, stack->num_attention_heads, "heads");
+    write_title(d, part);
     d->section = (attn_section){
         .title = d->title,
         .layers = part->slices,
         .heads = part->matrices,
         .queries = part->rows,
         .keys = part->columns,
-        .layer_numbers = plan->layers.list,
-        .head_numbers = plan->heads.list,
+        .layer_numbers = stack->layers.list,
+        .head_numbers = stack->heads.list,
         .no_layers = d->no_layers[0] ? d->no_layers : NULL,
         .no_heads = d->no_heads[0] ? d->no_heads : NULL,
         .label = name_place,

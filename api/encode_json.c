@@ -9,12 +9,17 @@ void api_json_text(api_out *out, const char *s)
     api_out_json_string(out, s, strlen(s));
 }
 
-static void member(api_out *out, const char *name, bool first)
+/* A name with what is put before it. */
+static void prefixed_member(api_out *out, const char *prefix, const char *name, bool first)
 {
     if (!first)
         api_out_char(out, ',');
-    api_json_text(out, name);
-    api_out_char(out, ':');
+    api_out_format(out, "\"%s%s\":", prefix, name);
+}
+
+static void member(api_out *out, const char *name, bool first)
+{
+    prefixed_member(out, "", name, first);
 }
 
 static void number_member(api_out *out, const char *name, uint64_t n, bool first)
@@ -36,6 +41,8 @@ void api_json_model(api_out *out, const api_model *model)
     member(out, "architecture", false);
     api_json_text(out, info->architecture);
     number_member(out, "num_hidden_layers", info->num_hidden_layers, false);
+    if (info->num_decoder_layers > 0)
+        number_member(out, "num_decoder_layers", info->num_decoder_layers, false);
     number_member(out, "num_attention_heads", info->num_attention_heads, false);
     api_out_char(out, '}');
 }
@@ -76,16 +83,36 @@ void api_json_tokens(api_out *out, const attn_encoding *encoding)
     api_out_char(out, ']');
 }
 
-/* Ids as they came: a piece where the tokenizer has one. */
-static void write_ids(api_out *out, const attn_tokenizer *tokenizer, const int32_t *ids, size_t n)
+/* An id as it came: a piece where the tokenizer has one. */
+static void write_id(api_out *out, const attn_tokenizer *tokenizer, int32_t id)
+{
+    attn_text text, display;
+    api_out_format(out, "{\"id\":%d", (int)id);
+    if (tokenizer && attn_tokenizer_piece(tokenizer, id, &text, &display))
+        write_piece(out, text, display);
+}
+
+void api_json_generated(api_out *out, const attn_tokenizer *tokenizer, int32_t id)
+{
+    bool special = tokenizer && attn_tokenizer_is_special(tokenizer, id);
+    write_id(out, tokenizer, id);
+    api_out_string(out, special ? ",\"special\":true,\"generated\":true}" : ",\"special\":false,\"generated\":true}");
+}
+
+static void write_sequence(api_out *out, const api_sequence *seq, const attn_tokenizer *tokenizer)
 {
     api_out_char(out, '[');
-    for (size_t t = 0; t < n; t++) {
-        attn_text text, display;
-        api_out_format(out, t > 0 ? ",{\"id\":%d" : "{\"id\":%d", (int)ids[t]);
-        if (tokenizer && attn_tokenizer_piece(tokenizer, ids[t], &text, &display))
-            write_piece(out, text, display);
-        api_out_char(out, '}');
+    for (size_t t = seq->num_embeds; t < seq->T; t++) {
+        if (t > seq->num_embeds)
+            api_out_char(out, ',');
+        if (t >= seq->end_of_prompt) {
+            api_json_generated(out, tokenizer, seq->ids[t - seq->num_embeds]);
+        } else if (t < seq->tokens->count) {
+            write_token(out, &seq->tokens->tokens[t]);
+        } else {
+            write_id(out, tokenizer, seq->ids[t - seq->num_embeds]);
+            api_out_char(out, '}');
+        }
     }
     api_out_char(out, ']');
 }
@@ -123,9 +150,9 @@ static size_t chosen(const void *choice, size_t i)
     return (size_t)api_choice_at(choice, i);
 }
 
-static void write_choice(api_out *out, const char *name, const api_choice *choice, bool first)
+static void write_choice(api_out *out, const char *prefix, const char *name, const api_choice *choice, bool first)
 {
-    member(out, name, first);
+    prefixed_member(out, prefix, name, first);
     write_list(out, choice->count, chosen, choice);
 }
 
@@ -146,9 +173,9 @@ static void write_edges(api_out *out, const char *name, size_t length, size_t si
     write_list(out, of.count + 1, edge, &of);
 }
 
-static void write_pool(api_out *out, const api_plan_input *in)
+static void write_pool(api_out *out, const char *prefix, const api_input_stack *in)
 {
-    member(out, "pool", false);
+    prefixed_member(out, prefix, "pool", false);
     api_out_char(out, '{');
     number_member(out, "size", in->pool.size, true);
     member(out, "mode", false);
@@ -158,34 +185,62 @@ static void write_pool(api_out *out, const api_plan_input *in)
     api_out_char(out, '}');
 }
 
-static void write_tokens(api_out *out, const api_plan *plan, const api_plan_input *in)
+/* Before another member, like all that is not there in every result. */
+static void write_tokens(api_out *out, const api_plan *plan, size_t b, bool is_decoder)
 {
-    if (plan->request->kind != API_INPUT_TEXT && plan->request->kind != API_INPUT_IDS)
+    api_sequence seq = api_plan_sequence(plan, b, is_decoder);
+    if (seq.T <= seq.num_embeds || !seq.ids)
         return;
-    member(out, "tokens", true);
-    if (plan->request->kind == API_INPUT_TEXT)
-        api_json_tokens(out, &in->tokens);
-    else
-        write_ids(out, attn_model_get_tokenizer(plan->model->model), in->model.input_ids, in->model.T);
-    if (in->tokens.truncated)
-        api_out_string(out, ",\"truncated\":true");
+    prefixed_member(out, api_plan_prefix(plan, is_decoder ? ATTN_STACK_DECODER : ATTN_STACK_SELF), "tokens", true);
+    write_sequence(out, &seq, api_plan_tokenizer(plan));
     api_out_char(out, ',');
+}
+
+/* Until the words are known they are counted as the most there may be, each byte as long as its longest escape. */
+void api_json_generated_text(api_out *out, const api_plan *plan, size_t b, bool follows)
+{
+    enum { LONGEST_ESCAPE = 7 };
+    const api_plan_input *in = &plan->inputs[b];
+    const attn_tokenizer *tokenizer = api_plan_tokenizer(plan);
+    if (!tokenizer)
+        return;
+    member(out, "generated_text", !follows);
+    api_out_json_string(out, in->generated_text.bytes, in->generated_text.length);
+    if (!out->reply && plan->generates)
+        out->written = attn_plus(out->written, attn_times(LONGEST_ESCAPE, attn_tokenizer_decoded_length(tokenizer, in->num_prompt + in->num_generated)));
+    if (!follows)
+        api_out_char(out, ',');
+}
+
+static void write_selection(api_out *out, const api_plan *plan, size_t b, attn_stack s)
+{
+    const char *prefix = api_plan_prefix(plan, s);
+    const api_plan_stack *stack = &plan->stacks[s];
+    const api_input_stack *in = &plan->inputs[b].stacks[s];
+    write_choice(out, prefix, "layers", &stack->layers, s == 0);
+    write_choice(out, prefix, "heads", &stack->heads, false);
+    if (in->queries.asked)
+        write_choice(out, prefix, "queries", &in->queries, false);
+    if (in->keys.asked)
+        write_choice(out, prefix, "keys", &in->keys, false);
+    if (stack->outputs & ATTN_BIT(ATTN_HIDDEN_STATES))
+        write_choice(out, prefix, "states", &stack->states, false);
+    if (in->pool.size > 0)
+        write_pool(out, prefix, in);
 }
 
 void api_json_echo(api_out *out, const api_plan *plan, size_t b)
 {
     const api_plan_input *in = &plan->inputs[b];
-    write_tokens(out, plan, in);
-    write_choice(out, "layers", &plan->layers, true);
-    write_choice(out, "heads", &plan->heads, false);
-    if (in->queries.asked)
-        write_choice(out, "queries", &in->queries, false);
-    if (in->keys.asked)
-        write_choice(out, "keys", &in->keys, false);
-    if (plan->request->want.outputs & ATTN_BIT(ATTN_HIDDEN_STATES))
-        write_choice(out, "states", &in->states, false);
-    if (in->pool.size > 0)
-        write_pool(out, in);
+    write_tokens(out, plan, b, false);
+    if (plan->num_stacks > 1)
+        write_tokens(out, plan, b, true);
+    if (in->tokens.truncated || in->decoder_tokens.truncated)
+        api_out_string(out, "\"truncated\":true,");
+    if (plan->request->max_new_tokens > 0 && in->span == API_SPAN_ALL)
+        api_json_generated_text(out, plan, b, false);
+    for (attn_stack s = 0; s < plan->num_stacks; s++)
+        write_selection(out, plan, b, s);
 }
 
 /* ---- tensors ------------------------------------------------------------------------------------------------------------- */
@@ -217,10 +272,10 @@ void api_json_axes(api_out *out, const api_part *part)
 void api_json_begin_part(api_encode *e, const api_part *part)
 {
     if (part->opens) {
-        member(e->out, part->group, false);
+        prefixed_member(e->out, part->prefix, part->group, false);
         api_out_char(e->out, '{');
     }
-    member(e->out, part->name, part->opens);
+    prefixed_member(e->out, part->group ? "" : part->prefix, part->name, part->opens);
     api_out_string(e->out, "{\"shape\":");
     api_json_shape(e->out, part);
     api_out_string(e->out, ",\"axes\":");

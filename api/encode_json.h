@@ -9,6 +9,10 @@ extern const api_encoder api_json_encoder, api_ndjson_encoder;
 
 /* {"name": .., "architecture": .., "num_hidden_layers": .., "num_attention_heads": ..}, or null. */
 void api_json_model(api_out *, const api_model *);
+/* A token that was generated: an object. */
+void api_json_generated(api_out *, const attn_tokenizer *, int32_t id);
+/* "generated_text" of result b as a member, where there is a tokenizer; behind another one, or before the next. */
+void api_json_generated_text(api_out *, const api_plan *, size_t b, bool follows);
 /* The tokens of a text: an array of objects. */
 void api_json_tokens(api_out *, const attn_encoding *);
 void api_json_text(api_out *, const char *s); /* a NUL-terminated string, quoted and escaped */

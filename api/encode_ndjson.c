@@ -5,8 +5,13 @@
  *     {"result":0, "layer":3, "attentions":{..}, ..}                       each layer once, in computed order, without that axis
  *     {"result":0, "attentions":{..}, "analyses":{..}}                     what only all layers together give, when there is any of it
  *     {"done":true, "timings":{..}}  or  {"error":{..}}
+ *
+ * An encoder-decoder's lines say whose layer it is: "part":"encoder", or "part":"decoder" with both of its attentions. Where tokens are generated the lines of layers
+ * are those of the prompt; then each token has one, {"result":0, "step":0, "token":{..}, "attentions":{..}}, with its row of all layers; and there is always a line of
+ * all layers together, which says what was written.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "encode_json.h"
+#include "generate.h"
 
 static void begin_line(api_encode *e)
 {
@@ -29,6 +34,8 @@ static void begin(api_encode *e)
     api_out_string(e->out, ",\"results\":[");
     for (size_t b = 0; b < e->plan->num_inputs; b++) {
         api_out_string(e->out, b > 0 ? ",{" : "{");
+        if (api_generates_lines(e->plan))
+            api_plan_span(e->plan, b, API_SPAN_PROMPT, 0);
         api_json_echo(e->out, e->plan, b);
         api_out_char(e->out, '}');
     }
@@ -36,11 +43,27 @@ static void begin(api_encode *e)
     end_line(e);
 }
 
-static void begin_layer(api_encode *e, size_t layer, bool state)
+static void begin_layer(api_encode *e, attn_stack stack, size_t layer, bool state)
 {
     begin_line(e);
+    if (e->plan->num_stacks > 1)
+        api_out_string(e->out, stack == ATTN_STACK_SELF ? ",\"part\":\"encoder\"" : ",\"part\":\"decoder\"");
     api_out_string(e->out, state ? ",\"state\":" : ",\"layer\":");
     api_out_uint(e->out, layer);
+}
+
+static void begin_rest(api_encode *e)
+{
+    const api_plan_input *in = &e->plan->inputs[e->result];
+    begin_line(e);
+    if (in->span == API_SPAN_REST)
+        api_json_generated_text(e->out, e->plan, e->result, true);
+    if (in->span != API_SPAN_STEP)
+        return;
+    api_out_string(e->out, ",\"step\":");
+    api_out_uint(e->out, in->step);
+    api_out_string(e->out, ",\"token\":");
+    api_json_generated(e->out, api_plan_tokenizer(e->plan), api_generate_ids(e->plan, e->result)[in->step]);
 }
 
 /* Results have nothing around their lines. */
@@ -92,7 +115,7 @@ const api_encoder api_ndjson_encoder = {
     .end = end,
     .begin_layer = begin_layer,
     .end_layer = end_line,
-    .begin_rest = begin_line,
+    .begin_rest = begin_rest,
     .end_rest = end_line,
     .fail = fail,
     .part_bytes = api_json_part_bytes,

@@ -70,9 +70,10 @@ static void no_part_frame(api_encode *e, const api_part *part)
 
 /* ---- safetensors --------------------------------------------------------------------------------------------------------- */
 
-/* "attentions", "attentions.indices", "analyses.entropy". */
+/* "attentions", "attentions.indices", "cross_analyses.entropy". */
 static void write_name(api_out *out, const api_part *part)
 {
+    api_out_string(out, part->prefix);
     if (part->group)
         api_out_format(out, "%s.", part->group);
     api_out_string(out, part->name);

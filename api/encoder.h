@@ -4,7 +4,8 @@
  * when they were held), end_part; then end_result. Failures stick in the api_out. The order of a form says how parts come:
  *     API_ORDER_PARTS   part after part, whole; the first of a result may come slice by slice while layers are computed (JSON, safetensors, npy)
  *     API_ORDER_LAYERS  begin_layer, then this layer's slice of each part, each with begin_part and end_part, its layer axis gone; end_layer; in computed order,
- *                       each layer once; then what was reduced over layers, and analyses, between begin_rest and end_rest (ndjson)
+ *                       each layer once; then what was reduced over layers, and analyses, between begin_rest and end_rest (ndjson). Where tokens are
+ *                       generated each has its rows of all layers between begin_rest and end_rest: the input's span says which of the two it is
  *     API_ORDER_WHOLE   each part's rows in one call, contiguous: matrix[0] with row_stride = columns (pictures, text)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef API_ENCODER_H
@@ -51,8 +52,8 @@ struct api_encoder {
     void (*end_part)(api_encode *, const api_part *);
     void (*end_result)(api_encode *);
     void (*end)(api_encode *);
-    /* API_ORDER_LAYERS only. `state`: the line is about hidden state 0, which no layer gives. */
-    void (*begin_layer)(api_encode *, size_t layer, bool state);
+    /* API_ORDER_LAYERS only. `state`: the line is about hidden state 0, which no layer gives. A decoder's layer is begun once, for all its attentions. */
+    void (*begin_layer)(api_encode *, attn_stack, size_t layer, bool state);
     void (*end_layer)(api_encode *);
     void (*begin_rest)(api_encode *);
     void (*end_rest)(api_encode *);

@@ -3,6 +3,7 @@
 #include "encode_drawn.h"
 #include "encode_json.h"
 #include "encode_tensors.h"
+#include "generate.h"
 
 #include <string.h>
 
@@ -48,53 +49,102 @@ static void count_part(api_encode *e, const api_part *part)
     e->encoder->end_part(e, part);
 }
 
-/* One line of a layer's; no other is longer than that of the highest number. */
-static void count_line(api_encode *e, const api_part *parts, size_t n, bool state)
+/* Stands part p in the lines of this attention's layers? A decoder's layer has one for both of its. */
+static bool is_in_line(const api_part *part, attn_stack s)
 {
-    e->encoder->begin_layer(e, state ? 0 : e->plan->num_layers - 1, state);
+    return api_part_is_layered(part) && (part->stack == ATTN_STACK_SELF) == (s == ATTN_STACK_SELF);
+}
+
+/* One line of a layer's; no other is longer than that of the highest number. */
+static void count_line(api_encode *e, const api_part *parts, size_t n, attn_stack s, bool state)
+{
+    e->encoder->begin_layer(e, s, state ? 0 : e->plan->stacks[s].num_layers - 1, state);
     for (size_t p = 0; p < n; p++)
-        if (api_part_is_layered(&parts[p]) && (!state || parts[p].output == ATTN_HIDDEN_STATES)) {
+        if (is_in_line(&parts[p], s) && (!state || parts[p].output == ATTN_HIDDEN_STATES)) {
             api_part slice = api_part_of_slice(&parts[p]);
             count_part(e, &slice);
         }
     e->encoder->end_layer(e);
 }
 
-static void count_rest(api_encode *e, const api_part *parts, size_t n)
+static void count_lines(api_encode *e, const api_part *parts, size_t n, attn_stack s)
 {
+    const api_plan_stack *stack = &e->plan->stacks[s];
+    size_t layered = 0, lines = stack->layers.count < stack->num_layers ? stack->layers.count : stack->num_layers;
+    uint64_t before = e->out->written;
+    for (size_t p = 0; p < n; p++)
+        layered += is_in_line(&parts[p], s);
+    if (layered == 0)
+        return;
+    count_line(e, parts, n, s, false);
+    e->out->written = attn_plus(before, attn_times(e->out->written - before, lines));
+    if (!stack->layers.list && (stack->outputs & ATTN_BIT(ATTN_HIDDEN_STATES)))
+        count_line(e, parts, n, s, true);
+}
+
+/* All lines that layers of result e->result have. */
+static void count_layers(api_encode *e)
+{
+    api_part parts[API_MAX_PARTS];
+    size_t n = api_plan_parts(e->plan, e->result, parts);
+    count_lines(e, parts, n, ATTN_STACK_SELF);
+    if (e->plan->num_stacks > 1)
+        count_lines(e, parts, n, ATTN_STACK_DECODER);
+}
+
+/* One line of parts that were held: in a step all are. */
+static void count_rest(api_encode *e)
+{
+    api_part parts[API_MAX_PARTS];
+    size_t n = api_plan_parts(e->plan, e->result, parts), held = 0;
+    api_span span = e->plan->inputs[e->result].span;
+    for (size_t p = 0; p < n; p++)
+        held += !api_part_is_layered(&parts[p]);
+    if (held == 0 && span != API_SPAN_STEP && span != API_SPAN_REST)
+        return;
     e->encoder->begin_rest(e);
     for (size_t p = 0; p < n; p++)
-        if (!api_part_is_layered(&parts[p]))
+        if (span == API_SPAN_STEP || !api_part_is_layered(&parts[p]))
             count_part(e, &parts[p]);
     e->encoder->end_rest(e);
 }
 
-static void count_lines(api_encode *e, const api_part *parts, size_t n)
+/* No step's line is longer than the last one. */
+static void count_generation(api_encode *e)
 {
-    size_t layered = 0, lines = e->plan->layers.count < e->plan->num_layers ? e->plan->layers.count : e->plan->num_layers;
-    for (size_t p = 0; p < n; p++)
-        layered += api_part_is_layered(&parts[p]);
-    if (layered > 0) {
+    size_t steps = e->plan->inputs[e->result].num_generated;
+    api_plan_span(e->plan, e->result, API_SPAN_PROMPT, 0);
+    count_layers(e);
+    if (steps > 0) {
         uint64_t before = e->out->written;
-        count_line(e, parts, n, false);
-        e->out->written = attn_plus(before, attn_times(e->out->written - before, lines));
-        if (!e->plan->layers.list && (e->plan->request->want.outputs & ATTN_BIT(ATTN_HIDDEN_STATES)))
-            count_line(e, parts, n, true);
+        api_plan_span(e->plan, e->result, API_SPAN_STEP, steps - 1);
+        count_rest(e);
+        e->out->written = attn_plus(before, attn_times(e->out->written - before, steps));
     }
-    if (layered < n)
-        count_rest(e, parts, n);
+    api_plan_span(e->plan, e->result, API_SPAN_REST, 0);
+    count_rest(e);
+    api_plan_span(e->plan, e->result, API_SPAN_ALL, 0);
+}
+
+static void count_parts(api_encode *e)
+{
+    api_part parts[API_MAX_PARTS];
+    size_t n = api_plan_parts(e->plan, e->result, parts);
+    for (size_t p = 0; p < n; p++)
+        count_part(e, &parts[p]);
 }
 
 static void count_result(api_encode *e)
 {
-    api_part parts[API_MAX_PARTS];
-    size_t n = api_plan_parts(e->plan, e->result, parts);
     e->encoder->begin_result(e);
-    if (e->encoder->order == API_ORDER_LAYERS)
-        count_lines(e, parts, n);
-    else
-        for (size_t p = 0; p < n; p++)
-            count_part(e, &parts[p]);
+    if (api_generates_lines(e->plan)) {
+        count_generation(e);
+    } else if (e->encoder->order == API_ORDER_LAYERS) {
+        count_layers(e);
+        count_rest(e);
+    } else {
+        count_parts(e);
+    }
     e->encoder->end_result(e);
 }
 

@@ -7,12 +7,9 @@
 /* "context":[6,8,9,32], or in a group "attentions":{"indices":[..],"values":[..],"dropped":[..]}. */
 static void write_part(api_out *out, const api_part *part)
 {
-    if (part->opens) {
-        api_json_text(out, part->group);
-        api_out_string(out, ":{");
-    }
-    api_json_text(out, part->name);
-    api_out_char(out, ':');
+    if (part->opens)
+        api_out_format(out, "\"%s%s\":{", part->prefix, part->group);
+    api_out_format(out, "\"%s%s\":", part->group ? "" : part->prefix, part->name);
     api_json_shape(out, part);
     if (part->closes)
         api_out_char(out, '}');
@@ -22,7 +19,13 @@ static void write_result(api_out *out, const api_plan *plan, size_t b)
 {
     api_part parts[API_MAX_PARTS];
     size_t n = api_plan_parts(plan, b, parts);
-    api_out_format(out, "%s{\"tokens\":%zu,\"shapes\":{", b > 0 ? "," : "", plan->inputs[b].T_q);
+    const api_input_stack *stacks = plan->inputs[b].stacks;
+    api_out_string(out, b > 0 ? ",{" : "{");
+    if (plan->num_stacks > 1)
+        api_out_format(out, "\"encoder_tokens\":%zu,\"decoder_tokens\":%zu", stacks[ATTN_STACK_SELF].T_q, stacks[ATTN_STACK_DECODER].T_q);
+    else
+        api_out_format(out, "\"tokens\":%zu", stacks[0].T_q);
+    api_out_string(out, ",\"shapes\":{");
     for (size_t p = 0; p < n; p++) {
         if (p > 0)
             api_out_char(out, ',');

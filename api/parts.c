@@ -24,28 +24,28 @@ static void end_in_row(api_part *part)
     part->columns = part->dims[part->ndim - 1];
 }
 
-size_t api_plan_rank(const api_plan *plan, size_t b)
+size_t api_plan_rank(const api_plan *plan, size_t b, attn_stack s)
 {
-    size_t k = plan->request->want.top_k, n = plan->inputs[b].ranked.count;
+    size_t k = plan->request->want.top_k, n = plan->inputs[b].stacks[s].ranked.count;
     return k < n ? k : n;
 }
 
 /* ---- outputs -------------------------------------------------------------------------------------------------------- */
 
 /* Of n rows or columns of a map that were chosen, those that come. */
-static size_t pooled(const api_plan_input *in, size_t n)
+static size_t pooled(const api_input_stack *in, size_t n)
 {
     return in->pool.size > 0 ? attn_pool_bins(n, in->pool.size) : n;
 }
 
 static void add_map_axes(const api_plan *plan, size_t b, api_part *part)
 {
-    const api_plan_input *in = &plan->inputs[b];
+    const api_input_stack *in = &plan->inputs[b].stacks[part->stack];
     add_axis(part, "query", pooled(in, in->queries.count));
     if (part->role == API_PLAIN)
         add_axis(part, "key", pooled(in, in->keys.count));
     else if (part->role != API_DROPPED)
-        add_axis(part, "rank", api_plan_rank(plan, b));
+        add_axis(part, "rank", api_plan_rank(plan, b, part->stack));
     if (part->role == API_DROPPED)
         end_in_row(part);
     else
@@ -55,7 +55,7 @@ static void add_map_axes(const api_plan *plan, size_t b, api_part *part)
 /* What follows layer and head. */
 static void add_inner_axes(const api_plan *plan, size_t b, api_part *part)
 {
-    const api_plan_input *in = &plan->inputs[b];
+    const api_input_stack *in = &plan->inputs[b].stacks[part->stack];
     attn_output o = part->output;
     bool over_keys = o == ATTN_KEY || o == ATTN_VALUE;
     if (attn_output_is_map(o)) {
@@ -63,35 +63,36 @@ static void add_inner_axes(const api_plan *plan, size_t b, api_part *part)
         return;
     }
     if (o == ATTN_VALUE_NORMS) {
-        add_axis(part, "key", in->keys.count);
+        add_axis(part, "key", in->fresh);
         end_in_row(part);
         return;
     }
-    add_axis(part, over_keys ? "key" : "query", over_keys ? in->keys.count : in->queries.count);
+    add_axis(part, over_keys ? "key" : "query", over_keys ? in->fresh : in->queries.count);
     if (o == ATTN_ATTN_OUTPUT || o == ATTN_HIDDEN_STATES)
         add_axis(part, "hidden", plan->hidden);
     else
-        add_axis(part, "head_dim", o == ATTN_QUERY || o == ATTN_KEY ? plan->head_dim : plan->value_dim);
+        add_axis(part, "head_dim", o == ATTN_QUERY || o == ATTN_KEY ? plan->stacks[part->stack].head_dim : plan->stacks[part->stack].value_dim);
     end_in_matrix(part);
 }
 
-static api_part make_output(const api_plan *plan, size_t b, attn_output o, api_role role)
+static api_part make_output(const api_plan *plan, size_t b, attn_stack s, attn_output o, api_role role)
 {
     static const char *const top_k_names[] = { [API_INDICES] = "indices", [API_VALUES] = "values", [API_DROPPED] = "dropped" };
     const api_return *want = &plan->request->want;
+    const api_plan_stack *stack = &plan->stacks[s];
     bool is_map = attn_output_is_map(o), has_heads = o != ATTN_ATTN_OUTPUT && o != ATTN_HIDDEN_STATES;
-    api_part part = { .output = o, .role = role, .matrices = 1, .slices = 1, .name = attn_output_name(o) };
+    api_part part = { .stack = s, .prefix = api_plan_prefix(plan, s), .output = o, .role = role, .matrices = 1, .slices = 1, .name = attn_output_name(o) };
     if (role != API_PLAIN) {
         part.group = part.name;
         part.name = top_k_names[role];
     }
     part.is_reduced = is_map && want->reduce_layers != ATTN_REDUCE_NONE;
     if (!part.is_reduced) {
-        part.slices = o == ATTN_HIDDEN_STATES ? plan->inputs[b].states.count : plan->layers.count;
+        part.slices = o == ATTN_HIDDEN_STATES ? stack->states.count : stack->layers.count;
         add_axis(&part, o == ATTN_HIDDEN_STATES ? "state" : "layer", part.slices);
     }
     if (has_heads && !(is_map && want->reduce_heads != ATTN_REDUCE_NONE)) {
-        part.matrices = plan->heads.count;
+        part.matrices = stack->heads.count;
         add_axis(&part, "head", part.matrices);
     }
     add_inner_axes(plan, b, &part);
@@ -100,21 +101,24 @@ static api_part make_output(const api_plan *plan, size_t b, attn_output o, api_r
 
 /* ---- analyses ------------------------------------------------------------------------------------------------------- */
 
-static api_part make_analysis(const api_plan *plan, size_t b, attn_analysis a)
+static api_part make_analysis(const api_plan *plan, size_t b, attn_stack s, attn_analysis a)
 {
-    const api_plan_input *in = &plan->inputs[b];
-    api_part part = { .role = API_ANALYSIS, .analysis = a, .matrices = 1, .slices = plan->layers.count, .group = "analyses", .name = attn_analysis_name(a) };
+    const api_plan_stack *stack = &plan->stacks[s];
+    const api_input_stack *in = &plan->inputs[b].stacks[s];
+    api_part part = { .role = API_ANALYSIS, .stack = s, .prefix = api_plan_prefix(plan, s), .analysis = a, .name = attn_analysis_name(a), .group = "analyses" };
+    part.matrices = 1;
+    part.slices = stack->layers.count;
     add_axis(&part, "layer", part.slices);
     if (a == ATTN_ROLLOUT) {
         add_axis(&part, "query", in->T_q);
         add_axis(&part, "key", in->T_k);
         end_in_matrix(&part);
     } else if (a == ATTN_HEAD_DISTANCE) {
-        add_axis(&part, "head", plan->heads.count);
-        add_axis(&part, "head", plan->heads.count);
+        add_axis(&part, "head", stack->heads.count);
+        add_axis(&part, "head", stack->heads.count);
         end_in_matrix(&part);
     } else {
-        add_axis(&part, "head", plan->heads.count);
+        add_axis(&part, "head", stack->heads.count);
         end_in_row(&part);
     }
     return part;
@@ -124,7 +128,7 @@ static api_part make_analysis(const api_plan *plan, size_t b, attn_analysis a)
 
 static bool same_group(const api_part *a, const api_part *b)
 {
-    return a->group && b->group && strcmp(a->group, b->group) == 0;
+    return a->group && b->group && a->stack == b->stack && strcmp(a->group, b->group) == 0;
 }
 
 /* Groups lie together. */
@@ -138,22 +142,31 @@ static void mark_groups(api_part *parts, size_t n)
     }
 }
 
-size_t api_plan_parts(const api_plan *plan, size_t b, api_part parts[API_MAX_PARTS])
+/* The parts of one attention: what its run keeps. */
+static size_t add_parts(const api_plan *plan, size_t b, attn_stack s, api_part *parts)
 {
-    const api_return *want = &plan->request->want;
+    const attn_keep *keep = &plan->inputs[b].keep[s];
     size_t n = 0;
     for (int o = 0; o < ATTN_OUTPUT_COUNT; o++) {
-        if (!(want->outputs & ATTN_BIT(o)))
+        if (!(keep->outputs & ATTN_BIT(o)))
             continue;
-        if (o == ATTN_ATTENTIONS && want->top_k > 0)
+        if (o == ATTN_ATTENTIONS && plan->request->want.top_k > 0)
             for (api_role role = API_INDICES; role <= API_DROPPED; role++)
-                parts[n++] = make_output(plan, b, (attn_output)o, role);
+                parts[n++] = make_output(plan, b, s, (attn_output)o, role);
         else
-            parts[n++] = make_output(plan, b, (attn_output)o, API_PLAIN);
+            parts[n++] = make_output(plan, b, s, (attn_output)o, API_PLAIN);
     }
     for (int a = 0; a < ATTN_ANALYSIS_COUNT; a++)
-        if (want->analyses & ATTN_ANALYSIS_BIT(a))
-            parts[n++] = make_analysis(plan, b, (attn_analysis)a);
+        if (keep->analyses & ATTN_ANALYSIS_BIT(a))
+            parts[n++] = make_analysis(plan, b, s, (attn_analysis)a);
+    return n;
+}
+
+size_t api_plan_parts(const api_plan *plan, size_t b, api_part parts[API_MAX_PARTS])
+{
+    size_t n = 0;
+    for (attn_stack s = 0; s < plan->num_stacks; s++)
+        n += add_parts(plan, b, s, parts + n);
     mark_groups(parts, n);
     return n;
 }
@@ -195,8 +208,9 @@ bool api_part_streams(const api_plan *plan, const api_part *part)
 {
     if (part->is_reduced)
         return false;
-    for (size_t i = 1; plan->layers.list && i < plan->layers.count; i++)
-        if (plan->layers.list[i] <= plan->layers.list[i - 1])
+    const api_choice *layers = &plan->stacks[part->stack].layers;
+    for (size_t i = 1; layers->list && i < layers->count; i++)
+        if (layers->list[i] <= layers->list[i - 1])
             return false;
     return true;
 }

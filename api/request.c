@@ -213,7 +213,6 @@ bool api_read_attention(const api_service *service, const api_form *form, const 
     r.request.want.outputs = default_outputs(form);
     if (!read_fields(&r, K_ANY) || !find_kind(&r) || !check_applicable(&r) || !check_partners(&r))
         return false;
-    r.request.has_decoder_input_ids = api_given(&r, API_F_DECODER_INPUT_IDS);
     r.request.has_num_attention_heads = api_given(&r, API_F_NUM_ATTENTION_HEADS);
     r.request.has_num_key_value_heads = api_given(&r, API_F_NUM_KEY_VALUE_HEADS);
     r.request.has_scale = api_given(&r, API_F_SCALE);

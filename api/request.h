@@ -68,9 +68,9 @@ typedef struct api_attention_request {
     const attn_text *text, *text_pair; /* [B]; text_pair NULL: none */
     /* [B] or NULL; lengths agree with the input's, save that token_type_ids sent with a text must still be held against its tokens; mask values are 0 and 1 */
     const api_ids *input_ids, *attention_mask, *token_type_ids;
-    api_tensor inputs_embeds;   /* [T, D] or [B, T, D] */
-    bool has_decoder_input_ids; /* no family has a use for them yet: only that they were sent is kept */
-    size_t max_new_tokens;      /* 0: none; nor for these */
+    const api_ids *decoder_input_ids; /* [B] or NULL, of lengths of their own; not together with text_pair */
+    api_tensor inputs_embeds;         /* [T, D] or [B, T, D] */
+    size_t max_new_tokens;            /* 0: none; at most INT32_MAX */
     bool add_special_tokens, truncation;
 
     /* without */

@@ -50,7 +50,7 @@ bool api_check_texts(api_reading *r)
     return true;
 }
 
-/* Lists that go with the input's tokens: of its form, B of them, each as long as lengths[b]; lengths NULL: known only when the text is tokenized. */
+/* Lists that go with the input's tokens: of its form, B of them, each as long as lengths[b]; lengths NULL: any, or known only when the text is tokenized. */
 static bool check_lists(api_reading *r, const char *field, const api_id_lists *lists, const size_t *lengths, const api_ids **out)
 {
     const api_attention_request *req = &r->request;
@@ -77,6 +77,21 @@ static bool check_token_lists(api_reading *r, const size_t *lengths)
 {
     return check_lists(r, "attention_mask", &r->attention_mask, lengths, &r->request.attention_mask) &&
            check_lists(r, "token_type_ids", &r->token_type_ids, lengths, &r->request.token_type_ids);
+}
+
+/* What the decoder has read: as long as it likes, and said in one way. */
+static bool check_decoder(api_reading *r)
+{
+    const api_id_lists *ids = &r->decoder_input_ids;
+    r->field = "decoder_input_ids";
+    if (ids->items && r->text_pair.items)
+        return api_fail_field(r, API_UNSUPPORTED_COMBINATION, "text_pair and decoder_input_ids both say what the decoder has read; leave one of them out");
+    if (!check_lists(r, "decoder_input_ids", ids, NULL, &r->request.decoder_input_ids))
+        return false;
+    for (size_t b = 0; ids->items && b < ids->count; b++)
+        if (!check_tokens(r, "decoder_input_ids", ids->is_batch ? b : SIZE_MAX, ids->items[b].count))
+            return false;
+    return true;
 }
 
 static bool check_ids(api_reading *r)
@@ -157,11 +172,11 @@ bool api_check_inputs(api_reading *r)
 {
     switch (r->request.kind) {
     case API_INPUT_TEXT:
-        return api_check_texts(r) && check_token_lists(r, NULL);
+        return api_check_texts(r) && check_token_lists(r, NULL) && check_decoder(r);
     case API_INPUT_IDS:
-        return check_ids(r);
+        return check_ids(r) && check_decoder(r);
     case API_INPUT_EMBEDS:
-        return check_embeds(r);
+        return check_embeds(r) && check_decoder(r);
     default:
         return check_free(r);
     }

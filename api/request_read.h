@@ -111,7 +111,7 @@ bool api_take_float(api_reading *, void *to);    /* float, finite */
 bool api_take_softcap(api_reading *, void *to);  /* float, finite, not negative */
 bool api_take_theta(api_reading *, void *to);    /* double, positive */
 bool api_take_count(api_reading *, void *to);    /* size_t, at least 1 */
-bool api_take_natural(api_reading *, void *to);  /* size_t, at least 0 */
+bool api_take_natural(api_reading *, void *to);  /* size_t, 0 to INT32_MAX */
 bool api_take_decimals(api_reading *, void *to); /* int, 1 to 9 */
 bool api_take_window(api_reading *, void *to);   /* int64_t, at least -1; beyond any position it is -1 */
 bool api_take_name(api_reading *, void *to);     /* const char *, with a NUL behind it */

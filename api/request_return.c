@@ -123,13 +123,29 @@ static bool check_drawn(api_reading *r)
     return check_rules(r, rules, sizeof rules / sizeof rules[0]);
 }
 
+/* Lines come while tokens are chosen, and how many there will be is not known. */
+static bool check_lines(api_reading *r)
+{
+    const api_return *want = &r->request.want;
+    const rule rules[] = {
+        { want->queries.kind != API_ALL, "queries",
+          "with max_new_tokens each line of application/x-ndjson is a new query; leave queries out, or set Accept to application/json" },
+        { want->keys.kind != API_ALL, "keys",
+          "with max_new_tokens lines of application/x-ndjson have every key; leave keys out, or set Accept to application/json" },
+        { want->pool_size, "pool",
+          "with max_new_tokens lines of application/x-ndjson come before it is known how many bins there are; leave pool out, or set Accept to "
+          "application/json" },
+    };
+    return r->form->kind != API_FORM_NDJSON || r->request.max_new_tokens == 0 || check_rules(r, rules, sizeof rules / sizeof rules[0]);
+}
+
 bool api_check_return(api_reading *r)
 {
     const api_return *want = &r->request.want;
     r->field = "output";
     if (!want->outputs && !want->analyses)
         return api_fail_field(r, API_EMPTY, "output names nothing to return, and there are no analyses");
-    return check_numbers(r) && check_drawn(r) && check_maps(r) && check_npy(r);
+    return check_numbers(r) && check_drawn(r) && check_maps(r) && check_npy(r) && check_lines(r);
 }
 
 /* ---- what an input can give ------------------------------------------------------------------------------------------------------------ */

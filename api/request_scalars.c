@@ -153,7 +153,7 @@ bool api_take_count(api_reading *r, void *to)
 bool api_take_natural(api_reading *r, void *to)
 {
     int64_t value;
-    if (!api_take_int(&r->json, 0, INT64_MAX, &value))
+    if (!api_take_int(&r->json, 0, INT32_MAX, &value))
         return false;
     size_t count = (size_t)value;
     memcpy(to, &count, sizeof count);

@@ -52,7 +52,8 @@ attn_status api_handle_tokenize(api_call *call)
         return ATTN_E_INPUT;
     const api_model *model = api_find_model(call->service, req.model, &call->problem);
     attn_encode_options options = { .add_special_tokens = req.add_special_tokens };
-    if (!model || !api_tokenize_texts(call, model, req.text, req.text_pair, req.num_inputs, &options, &encodings) ||
+    api_text_batch texts = { .field = "text", .text = req.text, .pair = req.text_pair, .num = req.num_inputs };
+    if (!model || !api_tokenize_texts(call, model, &texts, &options, &encodings) ||
         !check_length(call, model, encodings, req.num_inputs))
         return ATTN_E_INPUT;
     api_out out;

@@ -371,11 +371,11 @@ static const float *view_head(const attn_layer_run *run, attn_output output, siz
     case ATTN_QUERY:
         return in->query.data + (ptrdiff_t)h * in->query.head_stride;
     case ATTN_KEY:
-        return in->key.data + (ptrdiff_t)g * in->key.head_stride;
+        return in->key.data + (ptrdiff_t)g * in->key.head_stride + (ptrdiff_t)run->first_key * in->key.row_stride;
     case ATTN_VALUE:
-        return in->value.data + (ptrdiff_t)g * in->value.head_stride;
+        return in->value.data + (ptrdiff_t)g * in->value.head_stride + (ptrdiff_t)run->first_key * in->value.row_stride;
     case ATTN_VALUE_NORMS:
-        return run->value_norms + g * in->T_k;
+        return run->value_norms + g * in->T_k + run->first_key;
     default:
         return *map_of(&out, output) + place * map_rows(run) * map_columns(run);
     }
@@ -384,18 +384,18 @@ static const float *view_head(const attn_layer_run *run, attn_output output, siz
 static attn_view view_shape(const attn_layer_run *run, attn_output output)
 {
     const attn_operator_input *in = run->in;
-    size_t asked = run->choice->asked;
+    size_t asked = run->choice->asked, keys = in->T_k - run->first_key;
     switch (output) {
     case ATTN_CONTEXT:
         return (attn_view){ .heads = asked, .rows = in->T_q, .cols = in->value_dim, .row_stride = run->out.context_row_stride };
     case ATTN_QUERY:
         return (attn_view){ .heads = asked, .rows = in->T_q, .cols = in->head_dim, .row_stride = in->query.row_stride };
     case ATTN_KEY:
-        return (attn_view){ .heads = asked, .rows = in->T_k, .cols = in->head_dim, .row_stride = in->key.row_stride };
+        return (attn_view){ .heads = asked, .rows = keys, .cols = in->head_dim, .row_stride = in->key.row_stride };
     case ATTN_VALUE:
-        return (attn_view){ .heads = asked, .rows = in->T_k, .cols = in->value_dim, .row_stride = in->value.row_stride };
+        return (attn_view){ .heads = asked, .rows = keys, .cols = in->value_dim, .row_stride = in->value.row_stride };
     case ATTN_VALUE_NORMS:
-        return (attn_view){ .heads = asked, .rows = 1, .cols = in->T_k, .row_stride = (ptrdiff_t)in->T_k };
+        return (attn_view){ .heads = asked, .rows = 1, .cols = keys, .row_stride = (ptrdiff_t)keys };
     default:
         return (attn_view){ .heads = asked, .rows = map_rows(run), .cols = map_columns(run), .row_stride = (ptrdiff_t)map_columns(run) };
     }
@@ -425,7 +425,7 @@ static attn_status check_heads(const attn_layer_run *run, attn_output output, at
         return ATTN_OK;
     for (size_t g = 0; g < heads; g++) {
         bool shown = output == ATTN_QUERY ? is_shown(run->choice, g) : attn_layer_shows_group(run, g);
-        for (size_t r = 0; shown && r < rows; r++)
+        for (size_t r = output == ATTN_QUERY ? 0 : run->first_key; shown && r < rows; r++)
             if (!kernels->all_finite(x->data + (ptrdiff_t)g * x->head_stride + (ptrdiff_t)r * x->row_stride, columns))
                 return attn_fail(err, ATTN_E_OVERFLOW, attn_output_name(output), "a value is beyond float32");
     }
@@ -434,7 +434,7 @@ static attn_status check_heads(const attn_layer_run *run, attn_output output, at
 
 attn_status attn_layer_show(const attn_layer_run *run, size_t number, const float *y, size_t columns, const attn_sink *sink, attn_error *err)
 {
-    attn_layer layer = { .layer = number };
+    attn_layer layer = { .stack = run->stack, .layer = number };
     attn_status status = ATTN_OK;
     for (int o = 0; o < ATTN_OUTPUT_COUNT && status == ATTN_OK; o++) {
         if (!shows(run, (attn_output)o) || o == ATTN_HIDDEN_STATES)

@@ -37,11 +37,13 @@ typedef struct attn_layer_run {
     attn_runtime *runtime;
     attn_arena *arena;
     attn_cancel *cancel;
+    attn_stack stack; /* whose, for the sink */
     const attn_operator_input *in;
     const attn_head_choice *choice;
     const attn_pool *pool;       /* of the maps, or NULL */
     const attn_analyst *analyst; /* for analyses other than rollout */
     attn_layer_want want;
+    size_t first_key;             /* keys, values and their norms are shown from here on: those before were, by an earlier run */
     const attn_panels *w_o;       /* for weighted_norms: the output projection, packed; NULL: in->w_o */
     float *rollout;               /* [T, T], for this layer's */
     const float *earlier_rollout; /* of the layer before; NULL: there is none */

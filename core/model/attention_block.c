@@ -3,19 +3,23 @@
  * All of it lives in the arena for the length of one layer:
  *     query, key, value   [T, H*d] or [T, G*d], heads side by side, as the projections give them
  *     maps, context       and what else attn_layer_compute makes
+ * but for keys and values that later runs will need again: those are projected straight into the cache (run.c), behind those that are there.
  * What must be held follows from what is kept of the layer and from whether its result is needed.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/blocks.h"
 
+#include <string.h>
+
 typedef struct buffers {
-    float *query, *key, *value; /* NULL: not needed */
+    float *query, *key, *value; /* of all queries and keys; NULL: not needed */
 } buffers;
 
-static attn_layer_want want_of(const attn_keep *keep, bool kept, bool whole)
+/* What a layer has to give. `kept`: it goes to the sink; `projects`: what it gives is needed. */
+static attn_layer_want want_of(const attn_keep *keep, bool kept, bool projects)
 {
     return (attn_layer_want){ .outputs = kept ? keep->outputs & ~ATTN_BIT(ATTN_HIDDEN_STATES) : 0,
                               .analyses = kept ? keep->analyses : keep->analyses & ATTN_ANALYSIS_BIT(ATTN_ROLLOUT),
-                              .projects = whole || (kept && keep->outputs & ATTN_BIT(ATTN_ATTN_OUTPUT)) };
+                              .projects = projects || (kept && keep->outputs & ATTN_BIT(ATTN_ATTN_OUTPUT)) };
 }
 
 static bool needs(const attn_layer_want *want, attn_output o)
@@ -23,110 +27,173 @@ static bool needs(const attn_layer_want *want, attn_output o)
     return o == ATTN_VALUE ? attn_layer_needs_value(want) : attn_layer_attends(want) || (want->outputs & ATTN_BIT(o));
 }
 
-/* The layer's attention as the operator sees it. */
-static attn_operator_input operator_of(const attn_model *m, size_t layer, size_t T, const buffers *b, const uint8_t *keep)
+/* The layer's attention as the operator sees it, tensors, position and mask apart. */
+static attn_operator_input operator_of(const attn_model *m, attn_stack stack, size_t layer, size_t T_q, size_t T_k)
 {
-    attn_rules rules = m->forms[ATTN_STACK_SELF][layer].rules;
-    size_t d = m->info.head_dim, H = m->info.num_attention_heads, G = m->info.num_key_value_heads;
-    attn_heads query = { b->query, (ptrdiff_t)d, (ptrdiff_t)(H * d) }, key = { b->key, (ptrdiff_t)d, (ptrdiff_t)(G * d) };
-    attn_heads value = { b->value, (ptrdiff_t)d, (ptrdiff_t)(G * d) };
-    rules.key_length = T;
-    rules.mask = (attn_mask){ .keep = keep, .key_stride = keep ? 1 : 0 };
-    return (attn_operator_input){ .num_attention_heads = H,
-                                  .num_key_value_heads = G,
-                                  .T_q = T,
-                                  .T_k = T,
-                                  .head_dim = d,
-                                  .value_dim = d,
-                                  .query = query,
-                                  .key = key,
-                                  .value = value,
-                                  .rules = rules,
-                                  .output_dim = m->info.hidden_size };
+    const attn_stack_shape *shape = &m->shapes[stack];
+    size_t d = shape->head_dim, H = shape->num_attention_heads, G = shape->num_key_value_heads;
+    attn_heads query = { .head_stride = (ptrdiff_t)d, .row_stride = (ptrdiff_t)(H * d) },
+               key = { .head_stride = (ptrdiff_t)d, .row_stride = (ptrdiff_t)(G * d) };
+    attn_operator_input in = { .num_attention_heads = H,
+                               .num_key_value_heads = G,
+                               .T_q = T_q,
+                               .T_k = T_k,
+                               .head_dim = d,
+                               .value_dim = d,
+                               .query = query,
+                               .key = key,
+                               .value = key,
+                               .rules = m->forms[stack][layer].rules,
+                               .output_dim = m->info.hidden_size };
+    in.rules.key_length = T_k;
+    return in;
 }
 
-static attn_status dense(attn_run *r, const attn_dense *w, float *y, const float *x)
+/* The same, all of it. */
+static attn_operator_input operator_in_run(const attn_run *r, attn_stack stack, size_t layer, const buffers *b)
 {
-    return attn_linear(r->runtime, y, w->w.n, x, w->w.k, r->input->T, &w->w, w->bias, ATTN_ACT_NONE, r->arena, r->err);
+    const attn_stack_run *s = &r->stacks[stack];
+    attn_operator_input in = operator_of(r->model, stack, layer, s->T_q, s->T_k);
+    in.query.data = b->query;
+    in.key.data = b->key;
+    in.value.data = b->value;
+    in.rules.query_offset = (int64_t)s->past;
+    in.rules.mask = (attn_mask){ .keep = s->mask, .key_stride = s->mask ? 1 : 0 };
+    in.rules.bias = s->bias;
+    return in;
 }
 
-static attn_status project(attn_run *r, const attn_dense *w, bool needed, float **y, const float *x)
+/* ---- projections -------------------------------------------------------------------------------------------------------- */
+
+static attn_status dense(attn_run *r, const attn_dense *w, float *y, const float *x, size_t rows)
 {
-    if (!needed)
-        return ATTN_OK;
-    *y = attn_take_floats(r, r->input->T, w->w.n);
-    return *y ? dense(r, w, *y, x) : ATTN_E_NOMEM;
+    return attn_linear(r->runtime, y, w->w.n, x, w->w.k, rows, &w->w, w->bias, ATTN_ACT_NONE, r->arena, r->err);
 }
 
-/* Queries or keys as they are used in the product. */
-static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *rope, float *x, size_t heads)
+/* Queries or keys of rows of this run as they are used in the product. */
+static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *rope, float *x, size_t heads, size_t d)
 {
-    size_t T = r->input->T, d = r->model->info.head_dim;
-    attn_status st = x && norm->gain ? attn_block_norm_heads(r, norm, x, heads, d) : ATTN_OK;
-    if (x && st == ATTN_OK && rope)
-        attn_rotation_apply(r->runtime, &r->rotations[rope - r->model->ropes], x, T, heads, d);
+    attn_status st = norm->gain ? attn_block_norm_heads(r, norm, x, heads, d) : ATTN_OK;
+    if (st == ATTN_OK && rope)
+        attn_rotation_apply(r->runtime, &r->rotations[rope - r->model->ropes], x, r->T, heads, d);
     return st;
 }
 
-static attn_status project_all(attn_run *r, const attn_self_attention *w, const attn_layer_want *want, buffers *b, size_t layer, const float *x)
+static attn_status project_query(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float **query, const float *x)
 {
-    const attn_layer_form *form = &r->model->forms[ATTN_STACK_SELF][layer];
-    const attn_model_info *i = &r->model->info;
-    attn_status st = project(r, &w->query, needs(want, ATTN_QUERY), &b->query, x);
-    if (st == ATTN_OK)
-        st = project(r, &w->key, needs(want, ATTN_KEY), &b->key, x);
-    if (st == ATTN_OK)
-        st = project(r, &w->value, needs(want, ATTN_VALUE), &b->value, x);
-    if (st == ATTN_OK)
-        st = place(r, &w->query_norm, form->rope, b->query, i->num_attention_heads);
-    if (st == ATTN_OK)
-        st = place(r, &w->key_norm, form->rope, b->key, i->num_key_value_heads);
+    const attn_stack_shape *shape = &r->model->shapes[stack];
+    *query = attn_take_floats(r, r->T, w->query.w.n);
+    attn_status st = *query ? dense(r, &w->query, *query, x, r->T) : ATTN_E_NOMEM;
+    return st == ATTN_OK ? place(r, &w->query_norm, r->model->forms[stack][layer].rope, *query, shape->num_attention_heads, shape->head_dim) : st;
+}
+
+/* All keys or values of a layer at *y, in the cache or in memory of its own, and at *fresh those that are not made yet. */
+static attn_status find_rows(attn_run *r, const attn_stack_run *s, const attn_dense *w, size_t layer, float *cache, float **y, float **fresh)
+{
+    *y = cache ? cache + layer * s->cache_rows * w->w.n : attn_take_floats(r, s->T_k, w->w.n);
+    *fresh = *y + (*y ? s->ready * w->w.n : 0);
+    return *y ? ATTN_OK : ATTN_E_NOMEM;
+}
+
+static attn_status project_key(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float **key, const float *x)
+{
+    const attn_stack_run *s = &r->stacks[stack];
+    const attn_stack_shape *shape = &r->model->shapes[stack];
+    float *fresh;
+    attn_status st = find_rows(r, s, &w->key, layer, s->keys, key, &fresh);
+    if (st != ATTN_OK || s->ready == s->T_k)
+        return st;
+    st = dense(r, &w->key, fresh, x, s->T_k - s->ready);
+    return st == ATTN_OK && stack != ATTN_STACK_CROSS
+               ? place(r, &w->key_norm, r->model->forms[stack][layer].rope, fresh, shape->num_key_value_heads, shape->head_dim)
+               : st;
+}
+
+static attn_status project_value(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float **value, const float *x)
+{
+    const attn_stack_run *s = &r->stacks[stack];
+    float *fresh;
+    attn_status st = find_rows(r, s, &w->value, layer, s->values, value, &fresh);
+    return st == ATTN_OK && s->ready < s->T_k ? dense(r, &w->value, fresh, x, s->T_k - s->ready) : st;
+}
+
+static attn_status project_all(attn_run *r, attn_stack stack, const attn_self_attention *w, const attn_layer_want *want, buffers *b, size_t layer,
+                               const float *x)
+{
+    bool is_cached = r->stacks[stack].keys != NULL;
+    const float *from = stack == ATTN_STACK_CROSS ? r->memory : x;
+    attn_status st = needs(want, ATTN_QUERY) ? project_query(r, stack, w, layer, &b->query, x) : ATTN_OK;
+    if (st == ATTN_OK && (is_cached || needs(want, ATTN_KEY)))
+        st = project_key(r, stack, w, layer, &b->key, from);
+    if (st == ATTN_OK && (is_cached || needs(want, ATTN_VALUE)))
+        st = project_value(r, stack, w, layer, &b->value, from);
     return st;
 }
+
+/* ---- the block ---------------------------------------------------------------------------------------------------------- */
 
 /* The layer to the sink, if it is kept; y is attn_output where that was asked for. */
 static attn_status show(attn_run *r, const attn_layer_run *run, size_t layer, const float *y)
 {
     size_t D = r->model->info.hidden_size;
-    if (!r->layer_kept[layer] || !(run->want.outputs || run->want.analyses))
+    if (!r->stacks[run->stack].layer_kept[layer] || !(run->want.outputs || run->want.analyses))
         return ATTN_OK;
-    if ((run->want.outputs & ATTN_BIT(ATTN_ATTN_OUTPUT)) && !attn_runtime_table(r->runtime)->all_finite(y, r->input->T * D))
+    if ((run->want.outputs & ATTN_BIT(ATTN_ATTN_OUTPUT)) && !attn_runtime_table(r->runtime)->all_finite(y, r->T * D))
         return attn_fail(r->err, ATTN_E_OVERFLOW, attn_output_name(ATTN_ATTN_OUTPUT), "a value is too large for float32");
     return attn_layer_show(run, layer, y, D, r->sink, r->err);
 }
 
 bool attn_run_is_whole(const attn_run *r, size_t layer)
 {
-    return layer + 1 < r->num_layers || (r->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES));
+    const attn_stack_run *s = &r->stacks[r->stack];
+    return layer + 1 < s->num_layers || s->goes_on || (s->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES));
 }
 
-attn_status attn_block_attention(attn_run *r, const attn_self_attention *w, size_t layer, float *y, const float *x)
+bool attn_run_crosses(const attn_run *r, size_t layer)
+{
+    return attn_run_is_whole(r, layer) || r->stacks[ATTN_STACK_CROSS].layer_kept[layer];
+}
+
+static attn_status attend(attn_run *r, attn_stack stack, bool projects, const attn_self_attention *w, size_t layer, float *y, const float *x)
 {
     buffers b = { 0 };
     attn_operator_input in;
+    const attn_stack_run *s = &r->stacks[stack];
     attn_layer_run run = { .runtime = r->runtime,
                            .arena = r->arena,
                            .cancel = r->cancel,
+                           .stack = stack,
                            .in = &in,
-                           .choice = &r->choice,
-                           .pool = r->keep->pool,
-                           .analyst = &r->analyst,
-                           .want = want_of(r->keep, r->layer_kept[layer], attn_run_is_whole(r, layer)),
+                           .choice = &s->choice,
+                           .pool = s->keep->pool,
+                           .analyst = &s->analyst,
+                           .want = want_of(s->keep, s->layer_kept[layer], projects),
+                           .first_key = s->past,
                            .w_o = &w->output.w,
-                           .rollout = r->rollout[layer % 2],
-                           .earlier_rollout = layer > 0 ? r->rollout[(layer - 1) % 2] : NULL };
+                           .rollout = s->rollout[layer % 2],
+                           .earlier_rollout = layer > 0 ? s->rollout[(layer - 1) % 2] : NULL };
     attn_arena_mark mark = attn_arena_save(r->arena);
-    attn_status st = project_all(r, w, &run.want, &b, layer, x);
-    in = operator_of(r->model, layer, r->input->T, &b, r->input->attention_mask);
-    in.rules.bias = r->bias;
+    attn_status st = project_all(r, stack, w, &run.want, &b, layer, x);
+    in = operator_in_run(r, stack, layer, &b);
     if (st == ATTN_OK)
         st = attn_layer_compute(&run, r->err);
     if (st == ATTN_OK && run.want.projects)
-        st = dense(r, &w->output, y, run.out.context);
+        st = dense(r, &w->output, y, run.out.context, r->T);
     if (st == ATTN_OK)
         st = show(r, &run, layer, y);
     attn_arena_rewind(r->arena, mark);
     return st;
+}
+
+attn_status attn_block_attention(attn_run *r, const attn_self_attention *w, size_t layer, float *y, const float *x)
+{
+    bool projects = r->stack == ATTN_STACK_DECODER ? attn_run_crosses(r, layer) : attn_run_is_whole(r, layer);
+    return attend(r, r->stack, projects, w, layer, y, x);
+}
+
+attn_status attn_block_cross_attention(attn_run *r, const attn_self_attention *w, size_t layer, float *y, const float *x)
+{
+    return attend(r, ATTN_STACK_CROSS, attn_run_is_whole(r, layer), w, layer, y, x);
 }
 
 /* ---- all layers --------------------------------------------------------------------------------------------------------- */
@@ -134,65 +201,122 @@ attn_status attn_block_attention(attn_run *r, const attn_self_attention *w, size
 /* A hidden state to the sink, where it was asked for. */
 static attn_status show_state(attn_run *r, size_t state, const float *x)
 {
-    size_t T = r->input->T, D = r->model->info.hidden_size;
-    attn_view view = { .head = &x, .heads = 1, .rows = T, .cols = D, .row_stride = (ptrdiff_t)D };
-    if (!(r->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES)) || (state == 0 ? r->keep->layers != NULL : !r->layer_kept[state - 1]))
+    const attn_stack_run *s = &r->stacks[r->stack];
+    size_t D = r->model->info.hidden_size;
+    attn_view view = { .head = &x, .heads = 1, .rows = r->T, .cols = D, .row_stride = (ptrdiff_t)D };
+    if (!(s->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES)) || (state == 0 ? s->keep->layers != NULL : !s->layer_kept[state - 1]))
         return ATTN_OK;
-    if (!attn_runtime_table(r->runtime)->all_finite(x, T * D))
+    if (!attn_runtime_table(r->runtime)->all_finite(x, r->T * D))
         return attn_fail(r->err, ATTN_E_OVERFLOW, attn_output_name(ATTN_HIDDEN_STATES), "a hidden state is too large for float32");
-    return r->sink->state(r->sink->ctx, state, &view, r->err);
+    return r->sink->state(r->sink->ctx, r->stack, state, &view, r->err);
 }
 
 attn_status attn_run_layers(attn_run *r, attn_layer_step *step, float *x, float *y)
 {
-    bool shows_states = r->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES);
+    const attn_stack_run *s = &r->stacks[r->stack];
+    size_t L = r->model->shapes[r->stack].num_layers, D = r->model->info.hidden_size;
     attn_status st = show_state(r, 0, x);
-    for (size_t l = 0; l < r->num_layers && st == ATTN_OK; l++) {
+    for (size_t l = 0; l < s->num_layers && st == ATTN_OK; l++) {
         st = attn_run_go_on(r) ? step(r, l, x, y) : ATTN_E_CANCELLED;
-        if (st == ATTN_OK && r->last_norm && shows_states && l + 1 == r->model->info.num_hidden_layers)
+        if (st == ATTN_OK && r->last_norm && l + 1 == L && attn_run_is_whole(r, l))
             st = attn_block_norm(r, r->last_norm, x, x);
         if (st == ATTN_OK)
             st = show_state(r, l + 1, x);
     }
+    if (st == ATTN_OK && r->last && r->stack == attn_model_writer(r->model))
+        memcpy(r->last, x + (r->T - 1) * D, D * sizeof *x);
     return st;
+}
+
+bool attn_run_encodes(const attn_run *r)
+{
+    return r->stack == ATTN_STACK_SELF;
+}
+
+bool attn_run_decodes(const attn_run *r)
+{
+    return r->stacks[ATTN_STACK_DECODER].num_layers > 0;
+}
+
+void attn_run_decode(attn_run *r, const float *memory)
+{
+    r->stack = ATTN_STACK_DECODER;
+    r->T = r->stacks[ATTN_STACK_DECODER].T_q;
+    r->past = r->stacks[ATTN_STACK_DECODER].past;
+    r->memory = memory;
+    r->last_norm = NULL;
 }
 
 /* ---- prices ------------------------------------------------------------------------------------------------------------- */
 
-static attn_price attention_price(const attn_model *m, const attn_plan *p, bool kept, bool whole)
+static attn_price attention_price(const attn_model *m, attn_stack stack, const attn_stack_plan *p, bool kept, bool projects)
 {
-    const attn_model_info *i = &m->info;
-    uint64_t T = p->T, D = i->hidden_size, Q = i->num_attention_heads * i->head_dim, K = i->num_key_value_heads * i->head_dim;
-    attn_operator_input in = operator_of(m, 0, p->T, &(buffers){ 0 }, NULL);
-    attn_layer_run run = { .in = &in, .choice = &p->choice, .pool = p->keep->pool, .want = want_of(p->keep, kept, whole) };
+    const attn_stack_shape *shape = &m->shapes[stack];
+    uint64_t T = p->T_q, fresh = p->fresh, D = m->info.hidden_size;
+    uint64_t Q = shape->num_attention_heads * shape->head_dim, K = shape->num_key_value_heads * shape->head_dim;
+    attn_operator_input in = operator_of(m, stack, 0, p->T_q, p->T_k);
+    attn_layer_run run = { .in = &in, .choice = &p->choice, .pool = p->keep->pool, .want = want_of(p->keep, kept, projects) };
     attn_layer_cost cost = attn_layer_price(m->runtime, &run);
-    uint64_t query = needs(&run.want, ATTN_QUERY), key = needs(&run.want, ATTN_KEY), value = needs(&run.want, ATTN_VALUE);
-    uint64_t linear = attn_linear_bytes(m->runtime, p->T, (size_t)(D > Q ? D : Q)); /* takes turns with the layer's own */
-    attn_price price = { .flops = attn_plus(cost.flops, 2 * T * (query * D * Q + (key + value) * D * K + run.want.projects * Q * D)) };
+    uint64_t query = needs(&run.want, ATTN_QUERY), key = p->is_cached || needs(&run.want, ATTN_KEY), value = p->is_cached || needs(&run.want, ATTN_VALUE);
+    uint64_t linear = attn_linear_bytes(m->runtime, attn_most(p->T_q, p->fresh), (size_t)(D > Q ? D : Q)); /* takes turns with the layer's own */
+    attn_price price = { .flops = attn_plus(cost.flops, 2 * T * (query + run.want.projects) * D * Q + 2 * fresh * (key + value) * D * K) };
     price.bytes = attn_plus(cost.held, linear > cost.working ? linear : cost.working);
-    price.bytes = attn_plus(price.bytes, query * attn_arena_bytes(T * Q, sizeof(float)) + (key + value) * attn_arena_bytes(T * K, sizeof(float)));
+    price.bytes = attn_plus(price.bytes, query * attn_arena_bytes(T * Q, sizeof(float)));
+    if (!p->is_cached)
+        price.bytes = attn_plus(price.bytes, (key + value) * attn_arena_bytes(p->T_k * K, sizeof(float)));
     return price;
 }
 
-/* The dearest of the layers before the last. One that nobody kept has no maps to make its weights in: with many threads it may take more than one that is. */
-static attn_price earlier_price(const attn_model *m, const attn_plan *p)
+static attn_price both(attn_price a, attn_price b) /* one after the other */
 {
-    attn_price bare = attention_price(m, p, false, true), kept = attention_price(m, p, true, true);
+    return (attn_price){ .flops = attn_plus(a.flops, b.flops), .bytes = a.bytes > b.bytes ? a.bytes : b.bytes };
+}
+
+static attn_price times(uint64_t count, attn_price price)
+{
+    return count > 0 ? (attn_price){ .flops = attn_times(count, price.flops), .bytes = price.bytes } : (attn_price){ 0 };
+}
+
+/* The dearest of the layers whose result is needed. One that nobody kept has no maps to make its weights in: with many threads it may take more than one that
+ * is. */
+static attn_price whole_price(const attn_model *m, attn_stack stack, const attn_stack_plan *p)
+{
+    attn_price bare = attention_price(m, stack, p, false, true), kept = attention_price(m, stack, p, true, true);
     if (!p->earlier_kept)
         return bare;
     return (attn_price){ .flops = kept.flops, .bytes = kept.bytes > bare.bytes ? kept.bytes : bare.bytes };
 }
 
+/* Of all layers' attentions; `projects`: what the last one's gives is needed. */
+static attn_price attentions_price(const attn_model *m, attn_stack stack, const attn_stack_plan *p, bool projects)
+{
+    if (p->num_layers == 0)
+        return (attn_price){ 0 };
+    attn_price last = p->goes_on ? whole_price(m, stack, p) : attention_price(m, stack, p, true, projects);
+    return both(last, times(p->num_layers - 1, whole_price(m, stack, p)));
+}
+
+static attn_price stack_price(const attn_model *m, const attn_plan *p, attn_stack stack, attn_price rest)
+{
+    const attn_stack_plan *s = &p->stacks[stack], *cross = &p->stacks[ATTN_STACK_CROSS];
+    bool whole = s->goes_on || (s->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES)), crosses = stack == ATTN_STACK_DECODER;
+    if (s->num_layers == 0)
+        return (attn_price){ 0 };
+    attn_price price = attentions_price(m, stack, s, whole || (crosses && (cross->keep->outputs || cross->keep->analyses)));
+    if (crosses)
+        price = both(price, attentions_price(m, ATTN_STACK_CROSS, cross, whole));
+    price = both(price, times(s->num_layers - 1 + whole, rest));
+    price.bytes = attn_plus(price.bytes, 2 * attn_arena_bytes((uint64_t)s->T_q * m->info.hidden_size, sizeof(float)));
+    return price;
+}
+
 attn_price attn_layers_price(const attn_model *m, const attn_plan *p, attn_price rest)
 {
-    bool whole = p->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES);
-    uint64_t earlier = p->num_layers - 1, rests = earlier + whole;
-    attn_price last = attention_price(m, p, true, whole), other = earlier_price(m, p);
-    attn_price price = { .flops = attn_plus(last.flops, attn_plus(attn_times(earlier, other.flops), attn_times(rests, rest.flops))), .bytes = last.bytes };
-    if (earlier > 0 && other.bytes > price.bytes)
-        price.bytes = other.bytes;
-    if (rests > 0 && rest.bytes > price.bytes)
-        price.bytes = rest.bytes;
-    price.bytes = attn_plus(price.bytes, 2 * attn_arena_bytes((uint64_t)p->T * m->info.hidden_size, sizeof(float)));
-    return price;
+    return stack_price(m, p, ATTN_STACK_SELF, rest);
+}
+
+attn_price attn_seq2seq_price(const attn_model *m, const attn_plan *p, attn_price encoder_rest, attn_price decoder_rest)
+{
+    attn_price encoder = stack_price(m, p, ATTN_STACK_SELF, encoder_rest), decoder = stack_price(m, p, ATTN_STACK_DECODER, decoder_rest);
+    return (attn_price){ .flops = attn_plus(encoder.flops, decoder.flops), .bytes = attn_plus(encoder.bytes, decoder.bytes) };
 }

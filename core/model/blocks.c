@@ -86,7 +86,7 @@ static attn_status run_norm(attn_run *r, const attn_norm *norm, norm_task *t)
 
 attn_status attn_block_norm_rows(attn_run *r, const attn_norm *norm, size_t D, float *x, const float *y)
 {
-    norm_task t = { .y = x, .x = x, .add = y, .num = r->input->T, .width = D };
+    norm_task t = { .y = x, .x = x, .add = y, .num = r->T, .width = D };
     return run_norm(r, norm, &t);
 }
 
@@ -97,13 +97,13 @@ attn_status attn_block_add_norm(attn_run *r, const attn_norm *norm, float *x, co
 
 attn_status attn_block_norm(attn_run *r, const attn_norm *norm, float *y, const float *x)
 {
-    norm_task t = { .y = y, .x = x, .num = r->input->T, .width = r->model->info.hidden_size };
+    norm_task t = { .y = y, .x = x, .num = r->T, .width = r->model->info.hidden_size };
     return run_norm(r, norm, &t);
 }
 
 attn_status attn_block_norm_heads(attn_run *r, const attn_norm *norm, float *x, size_t heads, size_t d)
 {
-    norm_task t = { .y = x, .x = x, .num = r->input->T * heads, .width = d };
+    norm_task t = { .y = x, .x = x, .num = r->T * heads, .width = d };
     return run_norm(r, norm, &t);
 }
 
@@ -132,37 +132,63 @@ static void all_rows(attn_run *r, void (*kernel)(float *, const float *, size_t)
 
 void attn_block_add(attn_run *r, float *x, const float *y)
 {
-    all_rows(r, attn_runtime_table(r->runtime)->add_row, x, y, r->input->T * r->model->info.hidden_size);
+    all_rows(r, attn_runtime_table(r->runtime)->add_row, x, y, r->T * r->model->info.hidden_size);
 }
 
 /* ---- embeddings --------------------------------------------------------------------------------------------------------- */
 
-/* Row of the table of positions of each token in turn, `counted` so far (Ott 2019). Embeddings that come without ids are all counted. */
-static size_t position_of(const attn_run *r, size_t t, size_t *counted)
+/* The tokens of the stack that is run, those of earlier runs among them. */
+typedef struct tokens {
+    const float *embeds; /* of the first num_embeds, or NULL */
+    size_t num_embeds;
+    const int32_t *ids, *types; /* ids of those behind them; types may be NULL */
+} tokens;
+
+static tokens tokens_of(const attn_run *r)
 {
-    size_t first = r->model->first_position;
-    if (first > 0 && r->input->input_ids && (size_t)r->input->input_ids[t] == first - 1)
+    const attn_model_input *in = r->input;
+    if (r->stack == ATTN_STACK_DECODER)
+        return (tokens){ .ids = in->decoder_input_ids };
+    return (tokens){ in->inputs_embeds, attn_input_embeds(in), in->input_ids, in->token_type_ids };
+}
+
+/* Row of the table of positions of each token in turn, `counted` so far (Ott 2019). Embeddings that come without ids are all counted. */
+static size_t position_of(const attn_model *m, const tokens *all, size_t t, size_t *counted)
+{
+    size_t first = m->first_position;
+    if (first > 0 && t >= all->num_embeds && (size_t)all->ids[t - all->num_embeds] == first - 1)
         return first - 1;
     return first + (*counted)++;
+}
+
+static void embed_row(const attn_run *r, const attn_embeddings *e, const tokens *all, size_t t, float *row)
+{
+    const attn_kernels *k = attn_runtime_table(r->runtime);
+    size_t E = r->model->info.embedding_size;
+    bool given = t < all->num_embeds;
+    if (given)
+        memcpy(row, all->embeds + t * E, E * sizeof *row);
+    else
+        attn_table_row(k, &e->word, (size_t)all->ids[t - all->num_embeds], row);
+    for (size_t c = 0; c < E && e->factor != 0 && !given; c++)
+        row[c] *= e->factor;
+    if (e->segment)
+        k->add_row(row, e->segment + (all->types ? (size_t)all->types[t] : 0) * E, E);
 }
 
 attn_status attn_block_embed(attn_run *r, const attn_embeddings *e, float *x)
 {
     const attn_kernels *k = attn_runtime_table(r->runtime);
-    const attn_model_input *in = r->input;
+    const tokens all = tokens_of(r);
     size_t E = r->model->info.embedding_size, counted = 0;
-    for (size_t t = 0; t < in->T; t++) {
+    for (size_t t = 0; t < r->past; t++)
+        (void)position_of(r->model, &all, t, &counted);
+    for (size_t t = 0; t < r->T; t++) {
         float *row = x + t * E;
-        if (in->inputs_embeds)
-            memcpy(row, in->inputs_embeds + t * E, E * sizeof *row);
-        else
-            attn_table_row(k, &e->word, (size_t)in->input_ids[t], row);
-        for (size_t c = 0; c < E && e->factor != 0 && in->input_ids; c++)
-            row[c] *= e->factor;
-        if (e->segment)
-            k->add_row(row, e->segment + (in->token_type_ids ? (size_t)in->token_type_ids[t] : 0) * E, E);
+        embed_row(r, e, &all, r->past + t, row);
+        size_t position = position_of(r->model, &all, r->past + t, &counted);
         if (e->position)
-            k->add_row(row, e->position + position_of(r, t, &counted) * E, E);
+            k->add_row(row, e->position + position * E, E);
     }
     return e->norm.gain ? attn_block_norm_rows(r, &e->norm, E, x, NULL) : ATTN_OK;
 }
@@ -171,7 +197,7 @@ attn_status attn_block_embed(attn_run *r, const attn_embeddings *e, float *x)
 
 attn_status attn_block_feed_forward(attn_run *r, const attn_feed_forward *w, float *y, const float *x)
 {
-    size_t T = r->input->T, D = r->model->info.hidden_size, F = w->up.w.n;
+    size_t T = r->T, D = r->model->info.hidden_size, F = w->up.w.n;
     attn_arena_mark mark = attn_arena_save(r->arena);
     float *inner = attn_take_floats(r, T, F);
     attn_status st = inner ? attn_linear(r->runtime, inner, F, x, D, T, &w->up.w, w->up.bias, r->model->act, r->arena, r->err) : ATTN_E_NOMEM;
@@ -181,15 +207,15 @@ attn_status attn_block_feed_forward(attn_run *r, const attn_feed_forward *w, flo
     return st;
 }
 
-attn_price attn_feed_forward_price(const attn_model *m, size_t T)
+attn_price attn_feed_forward_price(const attn_model *m, size_t T, size_t F)
 {
-    size_t D = m->info.hidden_size, F = m->dims[ATTN_DIM_FEED], up = attn_linear_bytes(m->runtime, T, D), down = attn_linear_bytes(m->runtime, T, F);
+    size_t D = m->info.hidden_size, up = attn_linear_bytes(m->runtime, T, D), down = attn_linear_bytes(m->runtime, T, F);
     return (attn_price){ .flops = 4 * (uint64_t)T * D * F, .bytes = attn_arena_bytes((uint64_t)T * F, sizeof(float)) + (up > down ? up : down) };
 }
 
 attn_status attn_block_gated_feed_forward(attn_run *r, const attn_feed_forward *w, float *y, const float *x)
 {
-    size_t T = r->input->T, D = r->model->info.hidden_size, F = w->up.w.n;
+    size_t T = r->T, D = r->model->info.hidden_size, F = w->up.w.n;
     attn_arena_mark mark = attn_arena_save(r->arena);
     float *gate = attn_take_floats(r, T, F), *up = gate ? attn_take_floats(r, T, F) : NULL;
     attn_status st = up ? attn_linear(r->runtime, gate, F, x, D, T, &w->gate.w, w->gate.bias, r->model->act, r->arena, r->err) : ATTN_E_NOMEM;
@@ -203,9 +229,9 @@ attn_status attn_block_gated_feed_forward(attn_run *r, const attn_feed_forward *
     return st;
 }
 
-attn_price attn_gated_feed_forward_price(const attn_model *m, size_t T)
+attn_price attn_gated_feed_forward_price(const attn_model *m, size_t T, size_t F)
 {
-    size_t D = m->info.hidden_size, F = m->dims[ATTN_DIM_FEED];
-    attn_price price = attn_feed_forward_price(m, T);
+    size_t D = m->info.hidden_size;
+    attn_price price = attn_feed_forward_price(m, T, F);
     return (attn_price){ .flops = price.flops + 2 * (uint64_t)T * D * F, .bytes = price.bytes + attn_arena_bytes((uint64_t)T * F, sizeof(float)) };
 }

@@ -12,6 +12,7 @@
 #define FLOATS ATTN_STORE_FLOATS
 static const attn_bind binds[] = {
     { "word_embeddings.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
     { "word_embeddings_layernorm.weight", FLOATS, { D }, PART(embeddings.norm.gain) },
     { "word_embeddings_layernorm.bias", FLOATS, { D }, PART(embeddings.norm.shift) },
     { "ln_f.weight", FLOATS, { D }, PART(last.gain) },
@@ -53,13 +54,14 @@ static void configure(attn_model *m, attn_config *c)
     attn_config_take(c, "hidden_size"); /* n_embed goes before it */
     if (fine)
         m->dims[ATTN_DIM_GROUPS] = m->info.num_attention_heads;
+    attn_decoder_writes(m, c, true);
 }
 
-/* r->bias [H, 1, T] */
+/* The bias [H, 1, T_k]. */
 static attn_status lay_out_slopes(attn_run *r)
 {
-    size_t H = r->model->info.num_attention_heads, T = r->input->T, counted = 0;
-    const uint8_t *mask = r->input->attention_mask;
+    size_t H = r->model->info.num_attention_heads, T = r->stacks[ATTN_STACK_SELF].T_k, counted = 0;
+    const uint8_t *mask = r->stacks[ATTN_STACK_SELF].mask;
     float *slopes = attn_take_floats(r, H, 1), *bias = slopes ? attn_take_floats(r, H, T) : NULL;
     if (!bias)
         return ATTN_E_NOMEM;
@@ -70,7 +72,7 @@ static attn_status lay_out_slopes(attn_run *r)
             bias[h * T + j] = seen ? slopes[h] * (float)counted : 0;
         counted += seen;
     }
-    r->bias = (attn_bias){ .add = bias, .head_stride = (ptrdiff_t)T, .key_stride = 1 };
+    r->stacks[ATTN_STACK_SELF].bias = (attn_bias){ .add = bias, .head_stride = (ptrdiff_t)T, .key_stride = 1 };
     return ATTN_OK;
 }
 
@@ -78,7 +80,7 @@ static attn_price price(const attn_model *m, const attn_plan *p)
 {
     attn_price all = attn_decoder_price(m, p);
     uint64_t H = m->info.num_attention_heads;
-    all.bytes = attn_plus(all.bytes, attn_plus(attn_arena_bytes(H, sizeof(float)), attn_arena_bytes(H * p->T, sizeof(float))));
+    all.bytes = attn_plus(all.bytes, attn_plus(attn_arena_bytes(H, sizeof(float)), attn_arena_bytes(H * p->stacks[ATTN_STACK_SELF].T_k, sizeof(float))));
     return all;
 }
 

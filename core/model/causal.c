@@ -73,6 +73,20 @@ void attn_decoder_windows(attn_model *m, attn_config *c, size_t window, attn_is_
     }
 }
 
+void attn_decoder_writes(attn_model *m, attn_config *c, bool tied)
+{
+    m->writing.writes = true;
+    if (!attn_config_flag_or(c, "tie_word_embeddings", tied))
+        m->traits |= ATTN_DECODER_UNTIED;
+}
+
+attn_head attn_decoder_head(const attn_model *m)
+{
+    const attn_decoder_parts *parts = m->parts;
+    bool untied = m->traits & ATTN_DECODER_UNTIED;
+    return (attn_head){ untied ? parts->head.table : parts->embeddings.word, parts->head.bias };
+}
+
 /* ---- the run ------------------------------------------------------------------------------------------------------------ */
 
 static attn_status feed(attn_run *r, const attn_decoder_layer *w, float *y, const float *x)
@@ -86,7 +100,7 @@ static attn_status feed(attn_run *r, const attn_decoder_layer *w, float *y, cons
 static attn_status run_parallel(attn_run *r, const attn_decoder_layer *w, size_t layer, float *x, float *y)
 {
     attn_arena_mark mark = attn_arena_save(r->arena);
-    float *z = attn_take_floats(r, r->input->T, r->model->info.hidden_size);
+    float *z = attn_take_floats(r, r->T, r->model->info.hidden_size);
     attn_status st = z ? attn_block_norm(r, &w->attention_norm, y, x) : ATTN_E_NOMEM;
     if (st == ATTN_OK)
         st = attn_block_attention(r, &w->attention, layer, z, y);
@@ -123,12 +137,12 @@ static attn_status run_layer(attn_run *r, size_t layer, float *x, float *y)
     return st;
 }
 
-attn_status attn_decoder_run(attn_run *r, float embedding_factor)
+attn_status attn_decoder_forward_scaled(attn_run *r, float embedding_factor)
 {
     const attn_decoder_parts *parts = r->model->parts;
     attn_embeddings e = parts->embeddings;
     size_t D = r->model->info.hidden_size;
-    float *x = attn_take_floats(r, r->input->T, D), *y = x ? attn_take_floats(r, r->input->T, D) : NULL;
+    float *x = attn_take_floats(r, r->T, D), *y = x ? attn_take_floats(r, r->T, D) : NULL;
     e.factor = embedding_factor;
     r->last_norm = &parts->last;
     attn_status st = y ? attn_block_embed(r, &e, x) : ATTN_E_NOMEM;
@@ -137,12 +151,13 @@ attn_status attn_decoder_run(attn_run *r, float embedding_factor)
 
 attn_status attn_decoder_forward(attn_run *r)
 {
-    return attn_decoder_run(r, 0);
+    return attn_decoder_forward_scaled(r, 0);
 }
 
 attn_price attn_decoder_price(const attn_model *m, const attn_plan *p)
 {
-    attn_price rest = m->traits & ATTN_DECODER_GATED ? attn_gated_feed_forward_price(m, p->T) : attn_feed_forward_price(m, p->T);
+    size_t F = m->dims[ATTN_DIM_FEED];
+    attn_price rest = m->traits & ATTN_DECODER_GATED ? attn_gated_feed_forward_price(m, p->T, F) : attn_feed_forward_price(m, p->T, F);
     attn_price price = attn_layers_price(m, p, rest);
     if (m->traits & ATTN_DECODER_PARALLEL)
         price.bytes = attn_plus(price.bytes, attn_arena_bytes((uint64_t)p->T * m->info.hidden_size, sizeof(float)));

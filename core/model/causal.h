@@ -25,13 +25,25 @@ typedef struct attn_decoder_layer {
 typedef struct attn_decoder_parts {
     attn_embeddings embeddings;
     attn_norm last;
+    attn_head head; /* its table unset where words are chosen by their embeddings */
 } attn_decoder_parts;
 
 #define ATTN_DECODER_PART(member)  offsetof(attn_decoder_parts, member)
 #define ATTN_DECODER_LAYER(member) offsetof(attn_decoder_layer, member)
 
-/* The trait of models whose attention and feed-forward work side by side. Others are the families' own, from ATTN_DECODER_TRAIT on. */
-enum { ATTN_DECODER_PARALLEL = 1, ATTN_DECODER_GATED = 2, ATTN_DECODER_TRAIT = 4 };
+/* The line of a head that has a tensor of its own; of its bias. */
+#define ATTN_DECODER_HEAD(name)                                                                                                                                \
+    {                                                                                                                                                          \
+        name, ATTN_STORE_TABLE | ATTN_OPTIONAL | ATTN_WHEN(ATTN_DECODER_UNTIED), { ATTN_DIM_VOCAB, ATTN_DIM_HIDDEN }, ATTN_DECODER_PART(head.table)            \
+    }
+#define ATTN_DECODER_HEAD_BIAS(name)                                                                                                                           \
+    {                                                                                                                                                          \
+        name, ATTN_STORE_FLOATS | ATTN_OPTIONAL, { ATTN_DIM_VOCAB }, ATTN_DECODER_PART(head.bias)                                                              \
+    }
+
+/* The trait of models whose attention and feed-forward work side by side. Others are the families' own, from ATTN_DECODER_TRAIT on; the
+ * last is that of a head apart from the embeddings. */
+enum { ATTN_DECODER_PARALLEL = 1, ATTN_DECODER_GATED = 2, ATTN_DECODER_TRAIT = 4, ATTN_DECODER_UNTIED = 128 };
 
 /* Keys of config.json, where families call them differently. NULL: the family has no such key. */
 typedef struct attn_decoder_keys {
@@ -51,17 +63,22 @@ size_t attn_decoder_window(attn_config *);
 typedef bool attn_is_sliding(size_t layer, size_t number);
 void attn_decoder_windows(attn_model *, attn_config *, size_t window, attn_is_sliding *, size_t number);
 
+/* The model writes; its words are chosen by their embeddings where tie_word_embeddings says so, or where it is missing and `tied`. The last thing that a family
+ * configures, with an ATTN_DECODER_HEAD in its table. */
+void attn_decoder_writes(attn_model *, attn_config *, bool tied);
+attn_head attn_decoder_head(const attn_model *);
+
 attn_price attn_decoder_price(const attn_model *, const attn_plan *);
 attn_status attn_decoder_forward(attn_run *);
 /* The same, each embedding that was looked up times `factor`. */
-attn_status attn_decoder_run(attn_run *, float embedding_factor);
+attn_status attn_decoder_forward_scaled(attn_run *, float embedding_factor);
 
 /* A family of decoders whose table is `binds`. */
 #define ATTN_DECODER_FAMILY(types, architecture, base, reader, cost, run)                                                                                      \
     {                                                                                                                                                          \
         .model_types = types, .default_architecture = architecture, .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1, .parts_bytes = sizeof(attn_decoder_parts),     \
         .binds = { .prefix = base, .rows = binds, .num_rows = sizeof binds / sizeof *binds, .layer_bytes = sizeof(attn_decoder_layer) }, .configure = reader,  \
-        .price = cost, .forward = run,                                                                                                                         \
+        .price = cost, .forward = run, .head = attn_decoder_head,                                                                                              \
     }
 
 #endif

@@ -205,6 +205,38 @@ void attn_config_numbers(attn_config *c, const char *key, double min, double max
     attn_config_take(c, key);
 }
 
+/* An id as it stands in a list; -1: none, -2: it should not stand there. */
+static int32_t id_of(const json_t *v)
+{
+    if (json_is_array(v) && json_array_size(v) != 1)
+        return -1;
+    const json_t *one = json_is_array(v) ? json_array_get(v, 0) : v;
+    json_int_t id = json_integer_value(one);
+    return !json_is_integer(one) ? -2 : id < 0 || id >= ATTN_MAX_VOCAB ? -1 : (int32_t)id;
+}
+
+void attn_config_ids(attn_config *c, const char *key, int32_t **ids, size_t *n)
+{
+    const json_t *v = json_object_get(c->root, key);
+    size_t count = json_is_array(v) ? json_array_size(v) : 1, found = 0;
+    int32_t *list = attn_config_has(c, key) ? attn_calloc(count + 1, sizeof *list) : NULL;
+    if (attn_config_has(c, key) && !list && c->status == ATTN_OK)
+        c->status = attn_fail_memory(c->err);
+    for (size_t i = 0; i < count && list; i++) {
+        int32_t id = id_of(json_is_array(v) ? json_array_get(v, i) : v);
+        if (id == -2)
+            fail(c, ATTN_E_FORMAT, key, v, ", must be a token id or a list of them");
+        else if (id >= 0)
+            list[found++] = id;
+    }
+    if (list) {
+        attn_free(*ids);
+        *ids = list;
+        *n = found;
+    }
+    attn_config_take(c, key);
+}
+
 bool attn_config_enter(attn_config *c, const char *key, attn_config *inner)
 {
     json_t *v = json_object_get(c->root, key);
@@ -247,6 +279,14 @@ void attn_config_off(attn_config *c, const char *key)
     const json_t *v = json_object_get(c->root, key);
     bool empty = (json_is_object(v) && json_object_size(v) == 0) || (json_is_array(v) && json_array_size(v) == 0);
     if (v && !json_is_null(v) && !json_is_false(v) && !empty)
+        fail(c, ATTN_E_UNSUPPORTED, key, v, ", which is not supported");
+    attn_config_take(c, key);
+}
+
+void attn_config_on(attn_config *c, const char *key)
+{
+    const json_t *v = json_object_get(c->root, key);
+    if (v && !json_is_null(v) && !json_is_true(v))
         fail(c, ATTN_E_UNSUPPORTED, key, v, ", which is not supported");
     attn_config_take(c, key);
 }

@@ -61,6 +61,9 @@ bool attn_config_is_null(const attn_config *, const char *key);
 /* An array of exactly n: words that are choices; numbers in [min, max]. */
 void attn_config_words(attn_config *, const char *key, const attn_choice *, int *out, size_t n);
 void attn_config_numbers(attn_config *, const char *key, double min, double max, double *out, size_t n);
+/* Token ids: one, or a list of them, or a list of lists, of which those of one id count. *ids[0..*n) in place of what was there (attn_free), as long as the key
+ * is there and not null. Numbers that are no id (-1) are passed over. */
+void attn_config_ids(attn_config *, const char *key, int32_t **ids, size_t *n);
 
 /* The object under a key, to be read like a config of its own: false when there is none. After leaving, its failure is the outer one's; a key that was not
  * read is one. */
@@ -69,6 +72,8 @@ void attn_config_leave(attn_config *, attn_config *inner);
 
 /* A switch this family has no formula for: missing, null, false and empty are fine, anything else is ATTN_E_UNSUPPORTED. */
 void attn_config_off(attn_config *, const char *key);
+/* One that its formula always has: missing, null and true are fine. */
+void attn_config_on(attn_config *, const char *key);
 /* A string, or the first of an array of strings; NULL when there is none. Borrowed until close; the key stays in. */
 const char *attn_config_text(const attn_config *, const char *key);
 /* Forgets a key that needs no reading. */

@@ -56,7 +56,7 @@ void attn_encoder_count_from(attn_model *m, attn_config *c, size_t padding_id)
 
 static attn_status embed_and_project(attn_run *r, const attn_encoder_parts *e, float *x)
 {
-    size_t T = r->input->T, D = r->model->info.hidden_size, E = r->model->info.embedding_size;
+    size_t T = r->T, D = r->model->info.hidden_size, E = r->model->info.embedding_size;
     attn_arena_mark mark = attn_arena_save(r->arena);
     float *narrow = attn_take_floats(r, T, E);
     attn_status st = narrow ? attn_block_embed(r, &e->embeddings, narrow) : ATTN_E_NOMEM;
@@ -93,7 +93,7 @@ attn_status attn_encoder_forward(attn_run *r)
 {
     const attn_encoder_parts *parts = r->model->parts;
     size_t D = r->model->info.hidden_size;
-    float *x = attn_take_floats(r, r->input->T, D), *y = x ? attn_take_floats(r, r->input->T, D) : NULL;
+    float *x = attn_take_floats(r, r->T, D), *y = x ? attn_take_floats(r, r->T, D) : NULL;
     attn_status st = y ? ATTN_OK : ATTN_E_NOMEM;
     if (st == ATTN_OK)
         st = r->model->traits & ATTN_ENCODER_PROJECTED ? embed_and_project(r, parts, x) : attn_block_embed(r, &parts->embeddings, x);
@@ -102,7 +102,7 @@ attn_status attn_encoder_forward(attn_run *r)
 
 attn_price attn_encoder_price(const attn_model *m, const attn_plan *p)
 {
-    attn_price price = attn_layers_price(m, p, attn_feed_forward_price(m, p->T));
+    attn_price price = attn_layers_price(m, p, attn_feed_forward_price(m, p->T, m->dims[ATTN_DIM_FEED]));
     uint64_t T = p->T, D = m->info.hidden_size, E = m->info.embedding_size;
     if (!(m->traits & ATTN_ENCODER_PROJECTED))
         return price;

@@ -19,6 +19,7 @@ enum { BIAS = ATTN_DECODER_TRAIT, SEQUENTIAL = ATTN_DECODER_TRAIT << 1, INPUT_NO
 #define FLOATS_WHEN(trait) (ATTN_STORE_FLOATS | ATTN_WHEN(trait))
 static const attn_bind binds[] = {
     { "word_embeddings.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
     { "ln_f.weight", FLOATS, { D }, PART(last.gain) },
     { "ln_f.bias", FLOATS, { D }, PART(last.shift) },
     { "h.%zu.input_layernorm.weight", FLOATS_WHEN(INPUT_NORM), { D }, LAYER(attention_norm.gain) },
@@ -96,6 +97,7 @@ static void configure(attn_model *m, attn_config *c)
     read_sharing(m, c, fresh);
     read_norms(m, c, fresh);
     attn_decoder_rotate(m, c, 10000, 1);
+    attn_decoder_writes(m, c, true);
 }
 
 static const char *const model_types[] = { "falcon", NULL };

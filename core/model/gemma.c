@@ -18,6 +18,7 @@ enum { SANDWICH = ATTN_DECODER_TRAIT, PLAIN_NORMS = ATTN_DECODER_TRAIT << 1, QK_
 #define GAIN  (ATTN_STORE_FLOATS | ATTN_STORE_PLUS_ONE)
 static const attn_bind binds[] = {
     { "embed_tokens.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
     { "norm.weight", GAIN, { D }, PART(last.gain) },
     { "layers.%zu.input_layernorm.weight", GAIN, { D }, LAYER(attention_norm.gain) },
     { "layers.%zu.self_attn.q_proj.weight", ATTN_STORE_PANELS, { Q, D }, LAYER(attention.query.w) },
@@ -51,6 +52,7 @@ static bool configure(attn_model *m, attn_config *c, const char *act, unsigned t
     attn_config_off(c, "use_bidirectional_attention");
     m->norm_kind = ATTN_NORM_RMS;
     m->traits = ATTN_DECODER_GATED | traits;
+    attn_decoder_writes(m, c, true);
     return attn_decoder_configure(m, c, &keys, 0);
 }
 
@@ -128,7 +130,7 @@ static void gemma3_configure(attn_model *m, attn_config *c)
 
 static attn_status forward(attn_run *r)
 {
-    return attn_decoder_run(r, (float)sqrt((double)r->model->info.hidden_size));
+    return attn_decoder_forward_scaled(r, (float)sqrt((double)r->model->info.hidden_size));
 }
 
 static const char *const gemma_types[] = { "gemma", NULL }, *const gemma2_types[] = { "gemma2", NULL }, *const gemma3_types[] = { "gemma3_text", NULL };

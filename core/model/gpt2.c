@@ -11,6 +11,7 @@
 #define FLOATS ATTN_STORE_FLOATS
 static const attn_bind binds[] = {
     { "wte.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
     { "wpe.weight", FLOATS, { ATTN_DIM_POSITION, D }, PART(embeddings.position) },
     { "ln_f.weight", FLOATS, { D }, PART(last.gain) },
     { "ln_f.bias", FLOATS, { D }, PART(last.shift) },
@@ -44,6 +45,7 @@ static void configure(attn_model *m, attn_config *c)
         attn_rules *rules = &m->forms[ATTN_STACK_SELF][l].rules;
         rules->scale = (scaled ? rules->scale : 1) / (by_layer ? (float)(l + 1) : 1);
     }
+    attn_decoder_writes(m, c, true);
 }
 
 static const char *const model_types[] = { "gpt2", NULL };

@@ -16,6 +16,7 @@ enum { BIAS = ATTN_DECODER_TRAIT };
 #define BIASES (ATTN_STORE_FLOATS | ATTN_WHEN(BIAS))
 static const attn_bind binds[] = {
     { "embed_in.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("embed_out.weight"),
     { "final_layer_norm.weight", FLOATS, { D }, PART(last.gain) },
     { "final_layer_norm.bias", FLOATS, { D }, PART(last.shift) },
     { "layers.%zu.input_layernorm.weight", FLOATS, { D }, LAYER(attention_norm.gain) },
@@ -52,6 +53,7 @@ static void configure(attn_model *m, attn_config *c)
         (attn_config_flag_or(c, "use_parallel_residual", true) ? ATTN_DECODER_PARALLEL : 0U) | (attn_config_flag_or(c, "attention_bias", true) ? BIAS : 0U);
     double theta = attn_config_number_or(c, "rotary_emb_base", 1.001, 1e15, 10000), part = attn_config_number_or(c, "rotary_pct", 0, 1, 0.25);
     attn_decoder_rotate(m, c, theta, part);
+    attn_decoder_writes(m, c, false);
 }
 
 static const char *const model_types[] = { "gpt_neox", NULL };

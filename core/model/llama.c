@@ -16,6 +16,7 @@ enum { QKV_BIAS = ATTN_DECODER_TRAIT, OUTPUT_BIAS = ATTN_DECODER_TRAIT << 1, FEE
 #define FLOATS_WHEN(trait) (ATTN_STORE_FLOATS | ATTN_WHEN(trait))
 static const attn_bind binds[] = {
     { "embed_tokens.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
     { "norm.weight", ATTN_STORE_FLOATS, { D }, PART(last.gain) },
     { "layers.%zu.input_layernorm.weight", ATTN_STORE_FLOATS, { D }, LAYER(attention_norm.gain) },
     { "layers.%zu.self_attn.q_proj.weight", ATTN_STORE_PANELS, { Q, D }, LAYER(attention.query.w) },
@@ -42,13 +43,14 @@ static const attn_bind binds[] = {
 #undef F
 /* ---- config.json -------------------------------------------------------------------------------------------------------- */
 
-static bool configure(attn_model *m, attn_config *c, double theta)
+static bool configure(attn_model *m, attn_config *c, double theta, bool tied)
 {
     m->norm_kind = ATTN_NORM_RMS;
     m->traits = ATTN_DECODER_GATED;
     if (!attn_decoder_configure(m, c, &attn_llama_keys, 0))
         return false;
     attn_decoder_rotate(m, c, theta, 1);
+    attn_decoder_writes(m, c, tied);
     return true;
 }
 
@@ -62,7 +64,7 @@ static void read_biases(attn_model *m, attn_config *c)
 
 static void llama_configure(attn_model *m, attn_config *c)
 {
-    if (configure(m, c, 10000))
+    if (configure(m, c, 10000, false))
         read_biases(m, c);
 }
 
@@ -74,7 +76,7 @@ static bool every_layer(size_t layer, size_t number)
 
 static void mistral_configure(attn_model *m, attn_config *c)
 {
-    if (!configure(m, c, 10000))
+    if (!configure(m, c, 10000, false))
         return;
     attn_config_off(c, "layer_types"); /* a Ministral's */
     attn_decoder_windows(m, c, attn_decoder_window(c), every_layer, 0);
@@ -97,7 +99,7 @@ static void read_qwen_windows(attn_model *m, attn_config *c)
 
 static void qwen2_configure(attn_model *m, attn_config *c)
 {
-    if (!configure(m, c, 10000))
+    if (!configure(m, c, 10000, false))
         return;
     m->traits |= QKV_BIAS;
     read_qwen_windows(m, c);
@@ -105,7 +107,7 @@ static void qwen2_configure(attn_model *m, attn_config *c)
 
 static void qwen3_configure(attn_model *m, attn_config *c)
 {
-    if (!configure(m, c, 10000))
+    if (!configure(m, c, 10000, false))
         return;
     m->traits |= QK_NORM;
     if (attn_config_flag_or(c, "attention_bias", false))
@@ -119,7 +121,7 @@ static void qwen3_configure(attn_model *m, attn_config *c)
 static void smollm3_configure(attn_model *m, attn_config *c)
 {
     double rotates[ATTN_MAX_LAYERS];
-    if (!configure(m, c, 2e6))
+    if (!configure(m, c, 2e6, true))
         return;
     size_t L = m->info.num_hidden_layers, every = attn_config_size_or(c, "no_rope_layer_interval", 1, ATTN_MAX_LAYERS, 4);
     for (size_t l = 0; l < L; l++)

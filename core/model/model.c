@@ -1,15 +1,12 @@
-/* model.c - opens a model and runs it: everything that does not depend on the family.
+/* model.c - opens a model: everything that does not depend on the family.
  *
- * Opening reads config.json, lets the family say its sizes, opens the tokenizer and the weight files, binds, and closes the files again.
- * Running checks the input, works out which layers must be computed, makes ready what analyses need, and calls the family's forward pass.
+ * Reads config.json, lets the family say its sizes, opens the tokenizer and the weight files, binds, and closes the files again.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "model/blocks.h"
-
-/* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
 static attn_status copy_text(char **out, const char *text, attn_error *err)
 {
@@ -44,15 +41,27 @@ static void refuse_extras(attn_config *c)
     attn_config_off(c, "auto_map"); /* code of its own beside the weights */
 }
 
+attn_layer_form *attn_model_stack_forms(attn_model *m, attn_config *c, attn_stack stack)
+{
+    const attn_stack_shape *shape = &m->shapes[stack];
+    attn_layer_form **forms = &m->forms[stack];
+    if (c->status == ATTN_OK && !*forms && !(*forms = attn_calloc(shape->num_layers, sizeof **forms)))
+        c->status = attn_fail_memory(c->err);
+    for (size_t l = 0; l < shape->num_layers && c->status == ATTN_OK; l++)
+        (*forms)[l].rules = (attn_rules){ .scale = (float)(1.0 / sqrt((double)shape->head_dim)), .left_window_size = -1, .right_window_size = -1 };
+    return c->status == ATTN_OK ? *forms : NULL;
+}
+
+static void take_shape(attn_model *m)
+{
+    const attn_model_info *i = &m->info;
+    m->shapes[ATTN_STACK_SELF] = (attn_stack_shape){ i->num_hidden_layers, i->num_attention_heads, i->num_key_value_heads, i->head_dim };
+}
+
 attn_layer_form *attn_model_forms(attn_model *m, attn_config *c)
 {
-    size_t L = m->info.num_hidden_layers;
-    attn_layer_form **forms = &m->forms[ATTN_STACK_SELF];
-    if (c->status == ATTN_OK && !*forms && !(*forms = attn_calloc(L, sizeof **forms)))
-        c->status = attn_fail_memory(c->err);
-    for (size_t l = 0; l < L && c->status == ATTN_OK; l++)
-        (*forms)[l].rules = (attn_rules){ .scale = (float)(1.0 / sqrt((double)m->info.head_dim)), .left_window_size = -1, .right_window_size = -1 };
-    return c->status == ATTN_OK ? *forms : NULL;
+    take_shape(m);
+    return attn_model_stack_forms(m, c, ATTN_STACK_SELF);
 }
 
 static attn_status read_config(attn_model *m, const attn_source *source, attn_error *err)
@@ -69,6 +78,9 @@ static attn_status read_config(attn_model *m, const attn_source *source, attn_er
         refuse_extras(&c);
         if (!m->forms[ATTN_STACK_SELF])
             (void)attn_model_forms(m, &c);
+        take_shape(m); /* whatever a family changed since */
+        if (m->writing.writes)
+            attn_writing_read(&m->writing, &c, source, attn_model_vocabulary(m), m->info.num_decoder_layers > 0);
         st = c.status;
     }
     if (st == ATTN_OK)
@@ -106,25 +118,43 @@ static attn_status read_weights(attn_model *m, const attn_source *source, attn_e
     attn_checkpoint c;
     attn_status st = attn_checkpoint_open(&c, source, err);
     size_t num_layers = m->num_layer_weights ? m->num_layer_weights : m->info.num_hidden_layers;
-    attn_bind_sizes sizes = { m->dims, num_layers, m->traits };
+    size_t num_decoder_layers = m->info.num_decoder_layers;
+    attn_bind_sizes sizes = { m->dims, num_layers, num_decoder_layers, m->traits };
     m->parts = attn_calloc(1, m->family->parts_bytes);
     m->layers = attn_calloc(num_layers, m->family->binds.layer_bytes);
-    if (st == ATTN_OK && (!m->parts || !m->layers))
+    if (num_decoder_layers > 0)
+        m->decoder_layers = attn_calloc(num_decoder_layers, m->family->binds.decoder_layer_bytes);
+    attn_bind_targets to = { m->parts, m->layers, m->decoder_layers };
+    if (st == ATTN_OK && (!m->parts || !m->layers || (num_decoder_layers > 0 && !m->decoder_layers)))
         st = attn_fail_memory(err);
     if (st == ATTN_OK)
-        st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, &c, &sizes, m->parts, m->layers, err);
+        st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, &c, &sizes, &to, err);
     if (st == ATTN_OK)
         st = list_unused(m, &c, err);
     attn_checkpoint_close(&c);
     return st;
 }
 
+/* The head, if the file has one that takes hidden states as they are. */
+static void take_head(attn_model *m)
+{
+    if (m->writing.writes && m->family->head)
+        m->head = m->family->head(m);
+    if (m->head.table.cols != m->info.hidden_size)
+        m->head.table.data = NULL;
+    m->info.writes = m->writing.writes;
+    m->info.generates = m->head.table.data != NULL;
+    m->info.decoder_start_token_id = m->info.num_decoder_layers > 0 ? m->writing.start : -1;
+}
+
 static void fill_info(attn_model *m)
 {
+    take_head(m);
     m->info.architecture = m->architecture;
     m->info.model_type = m->model_type;
     m->info.embedding_size = m->dims[ATTN_DIM_EMBEDDING] ? m->dims[ATTN_DIM_EMBEDDING] : m->info.hidden_size;
     m->info.source = m->source;
+    m->info.decoder_vocab_size = m->info.num_decoder_layers > 0 ? attn_model_vocabulary(m) : 0;
     m->info.dtype = m->weights.dtype;
     m->info.num_parameters = m->weights.parameters;
     m->info.bytes = m->weights.bytes;
@@ -166,8 +196,10 @@ void attn_model_close(attn_model *m)
         return;
     attn_tokenizer_close(m->tokenizer);
     attn_free(m->weights.block);
+    attn_writing_close(&m->writing);
     attn_free(m->parts);
     attn_free(m->layers);
+    attn_free(m->decoder_layers);
     for (size_t s = 0; s < ATTN_STACKS; s++)
         attn_free(m->forms[s]);
     for (size_t i = 0; i < ATTN_MODEL_ROPES; i++)
@@ -190,141 +222,15 @@ const attn_tokenizer *attn_model_get_tokenizer(const attn_model *m)
     return m->tokenizer;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------ */
-
-static attn_status check_ids(const char *name, const int32_t *ids, size_t n, size_t end, const char *what, attn_error *err)
+attn_stack_shape attn_model_shape(const attn_model *m, attn_stack stack)
 {
-    if (ids && end == 0)
-        return attn_fail(err, ATTN_E_INPUT, name, "the model has no %s", what);
-    for (size_t i = 0; ids && i < n; i++)
-        if (ids[i] < 0 || (size_t)ids[i] >= end)
-            return attn_fail(err, ATTN_E_INPUT, name, "number %zu is %d, the model's %s are 0 to %zu", i, (int)ids[i], what, end - 1);
-    return ATTN_OK;
+    return m->shapes[stack];
 }
 
-static attn_status check_input(const attn_model *m, const attn_model_input *in, attn_error *err)
+bool attn_model_is_end(const attn_model *m, int32_t id)
 {
-    const attn_model_info *i = &m->info;
-    const char *given = in->inputs_embeds ? "inputs_embeds" : "input_ids";
-    if (!in->input_ids == !in->inputs_embeds)
-        return attn_fail(err, ATTN_E_INPUT, given, "exactly one of input_ids and inputs_embeds is needed");
-    if (in->T < 1 || in->T > i->max_tokens)
-        return attn_fail(err, ATTN_E_INPUT, given, "%zu tokens, the model takes 1 to %zu", in->T, i->max_tokens);
-    attn_status st = check_ids("input_ids", in->input_ids, in->T, i->vocab_size, "ids", err);
-    return st == ATTN_OK ? check_ids("token_type_ids", in->token_type_ids, in->T, i->type_vocab_size, "token types", err) : st;
-}
-
-/* Layers to compute: the last one kept and all before it. */
-static size_t layers_needed(const attn_model *m, const attn_keep *keep)
-{
-    size_t n = keep->layers ? 0 : m->info.num_hidden_layers;
-    for (size_t i = 0; keep->layers && i < keep->num_layers; i++)
-        if ((size_t)keep->layers[i] + 1 > n)
-            n = (size_t)keep->layers[i] + 1;
-    return keep->outputs || keep->analyses ? n : 0;
-}
-
-static bool rolls_out(const attn_keep *keep)
-{
-    return keep->analyses & ATTN_ANALYSIS_BIT(ATTN_ROLLOUT);
-}
-
-/* What prepare takes. */
-static uint64_t prepared_bytes(const attn_model *m, const attn_plan *p)
-{
-    uint64_t bytes = attn_plus(attn_arena_bytes(m->info.num_hidden_layers, 1), attn_head_choice_bytes(&p->choice, m->info.num_attention_heads));
-    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++)
-        if (m->ropes[i].width > 0)
-            bytes = attn_plus(bytes, 2 * attn_arena_bytes((uint64_t)p->T * (m->ropes[i].width / 2), sizeof(float)));
-    if (p->keep->analyses)
-        bytes = attn_plus(bytes, attn_analyst_bytes(p->keep->analyses, p->T));
-    if (rolls_out(p->keep))
-        bytes = attn_plus(bytes, 2 * attn_arena_bytes((uint64_t)p->T * p->T, sizeof(float)));
-    return bytes;
-}
-
-attn_price attn_model_price(const attn_model *m, const attn_model_input *in, const attn_keep *keep)
-{
-    attn_plan p = { .keep = keep,
-                    .T = in->T < m->info.max_tokens ? in->T : m->info.max_tokens, /* more is refused by the run */
-                    .num_layers = layers_needed(m, keep),
-                    .choice = attn_head_choice_most(keep, m->info.num_attention_heads) };
-    for (size_t i = 0; i < (keep->layers ? keep->num_layers : m->info.num_hidden_layers); i++)
-        p.earlier_kept |= (keep->layers ? (size_t)keep->layers[i] : i) + 1 < p.num_layers;
-    attn_price price = { 0 };
-    if (p.num_layers > 0 && p.T > 0)
-        price = m->family->price(m, &p);
-    price.bytes = attn_plus(price.bytes, prepared_bytes(m, &p));
-    return price;
-}
-
-static attn_status prepare_layers(attn_run *r)
-{
-    const attn_keep *keep = r->keep;
-    size_t L = r->model->info.num_hidden_layers;
-    uint8_t *kept = attn_arena_zero(r->arena, L, 1);
-    if (!kept)
-        return attn_fail_memory(r->err);
-    for (size_t l = 0; l < (keep->layers ? keep->num_layers : L); l++)
-        kept[keep->layers ? (size_t)keep->layers[l] : l] = 1;
-    r->layer_kept = kept;
-    return ATTN_OK;
-}
-
-static attn_status prepare_rotations(attn_run *r)
-{
-    size_t T = r->input->T;
-    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++) {
-        const attn_rope *rope = &r->model->ropes[i];
-        attn_rotation *rotation = &r->rotations[i];
-        rotation->width = rope->width;
-        if (rope->width == 0)
-            continue;
-        rotation->cosine = attn_take_floats(r, T, rope->width / 2);
-        rotation->sine = rotation->cosine ? attn_take_floats(r, T, rope->width / 2) : NULL;
-        if (!rotation->sine)
-            return ATTN_E_NOMEM;
-        attn_rotation_fill(r->runtime, rope, rotation, T);
-    }
-    return ATTN_OK;
-}
-
-static attn_status prepare_analyses(attn_run *r)
-{
-    size_t T = r->input->T;
-    for (size_t i = 0; i < 2 && rolls_out(r->keep); i++)
-        if (!(r->rollout[i] = attn_take_floats(r, T, T)))
-            return ATTN_E_NOMEM;
-    if (!r->keep->analyses)
-        return ATTN_OK;
-    return attn_analyst_init(&r->analyst, r->keep->analyses, r->keep->about, T, T, 0, r->input->attention_mask, r->arena, r->err);
-}
-
-attn_status attn_model_run(const attn_model *m, const attn_model_input *in, const attn_keep *keep, attn_arena *arena, attn_cancel *cancel,
-                           const attn_sink *sink, attn_error *err)
-{
-    attn_run r = { .model = m,
-                   .runtime = m->runtime,
-                   .input = in,
-                   .keep = keep,
-                   .num_layers = layers_needed(m, keep),
-                   .arena = arena,
-                   .cancel = cancel,
-                   .sink = sink,
-                   .err = err };
-    attn_status st = check_input(m, in, err);
-    if (st != ATTN_OK || r.num_layers == 0)
-        return st;
-    attn_arena_mark mark = attn_arena_save(arena);
-    st = prepare_layers(&r);
-    if (st == ATTN_OK)
-        st = attn_head_choice_make(&r.choice, keep, m->info.num_attention_heads, arena, err);
-    if (st == ATTN_OK)
-        st = prepare_analyses(&r);
-    if (st == ATTN_OK)
-        st = prepare_rotations(&r);
-    if (st == ATTN_OK)
-        st = m->family->forward(&r);
-    attn_arena_rewind(arena, mark);
-    return st;
+    for (size_t i = 0; i < m->writing.num_ends; i++)
+        if (m->writing.ends[i] == id)
+            return true;
+    return false;
 }

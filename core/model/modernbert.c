@@ -128,7 +128,7 @@ static attn_status forward(attn_run *r)
 {
     const attn_decoder_parts *parts = r->model->parts;
     size_t D = r->model->info.hidden_size;
-    float *x = attn_take_floats(r, r->input->T, D), *y = x ? attn_take_floats(r, r->input->T, D) : NULL;
+    float *x = attn_take_floats(r, r->T, D), *y = x ? attn_take_floats(r, r->T, D) : NULL;
     r->last_norm = &parts->last;
     attn_status st = y ? attn_block_embed(r, &parts->embeddings, x) : ATTN_E_NOMEM;
     return st == ATTN_OK ? attn_run_layers(r, run_layer, x, y) : st;

@@ -64,7 +64,7 @@ static uint64_t bias_count(const attn_model *m, size_t T)
 static attn_status lay_out_bias(attn_run *r)
 {
     const attn_encoder_parts *parts = r->model->parts;
-    size_t H = r->model->info.num_attention_heads, T = r->input->T, span = 2 * T - 1;
+    size_t H = r->model->info.num_attention_heads, T = r->T, span = 2 * T - 1;
     float *bias = attn_take_floats(r, H, span);
     if (!bias)
         return ATTN_E_NOMEM;
@@ -73,7 +73,7 @@ static attn_status lay_out_bias(attn_run *r)
         for (size_t h = 0; h < H; h++)
             bias[h * span + at] = parts->distance[bucket * H + h];
     }
-    r->bias = (attn_bias){ .add = bias + (T - 1), .head_stride = (ptrdiff_t)span, .query_stride = -1, .key_stride = 1 };
+    r->stacks[ATTN_STACK_SELF].bias = (attn_bias){ .add = bias + (T - 1), .head_stride = (ptrdiff_t)span, .query_stride = -1, .key_stride = 1 };
     return ATTN_OK;
 }
 

@@ -13,6 +13,8 @@ enum { QK_NORM = ATTN_DECODER_TRAIT };
 #define FLOATS ATTN_STORE_FLOATS
 static const attn_bind binds[] = {
     { "embed_tokens.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
+    ATTN_DECODER_HEAD_BIAS("lm_head.bias"),
     { "final_layernorm.weight", FLOATS, { D }, PART(last.gain) },
     { "final_layernorm.bias", FLOATS, { D }, PART(last.shift) },
     { "layers.%zu.input_layernorm.weight", FLOATS, { D }, LAYER(attention_norm.gain) },
@@ -49,6 +51,7 @@ static void configure(attn_model *m, attn_config *c)
     if (attn_config_flag_or(c, "qk_layernorm", false))
         m->traits |= QK_NORM;
     attn_decoder_rotate(m, c, 10000, 0.5);
+    attn_decoder_writes(m, c, false);
 }
 
 static const char *const model_types[] = { "phi", NULL };

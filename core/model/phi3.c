@@ -12,6 +12,7 @@
 #define PANELS ATTN_STORE_PANELS
 static const attn_bind binds[] = {
     { "embed_tokens.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(embeddings.word) },
+    ATTN_DECODER_HEAD("lm_head.weight"),
     { "norm.weight", ATTN_STORE_FLOATS, { D }, PART(last.gain) },
     { "layers.%zu.input_layernorm.weight", ATTN_STORE_FLOATS, { D }, LAYER(attention_norm.gain) },
     { "layers.%zu.self_attn.qkv_proj.weight", PANELS | ATTN_PART_QUERY, { Q, D }, LAYER(attention.query.w) },
@@ -46,6 +47,7 @@ static void configure(attn_model *m, attn_config *c)
         c->status =
             attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "rope_scaling").text, "is of a type that Phi 3 does not have, known are: longrope, su");
     attn_decoder_windows(m, c, attn_config_size_or(c, "sliding_window", 1, ATTN_MAX_POSITIONS, 0), every_layer, 0);
+    attn_decoder_writes(m, c, false);
 }
 
 static const char *const model_types[] = { "phi3", NULL };

@@ -165,10 +165,28 @@ static double frequency(const attn_rope *r, size_t i, size_t T)
     }
 }
 
+bool attn_rope_differs(const attn_rope *r, size_t from, size_t to)
+{
+    bool was_long = (double)from > r->original, is_long = (double)to > r->original;
+    if (r->kind == ATTN_ROPE_DYNAMIC)
+        return from != to && (was_long || is_long);
+    return r->kind == ATTN_ROPE_LONG && was_long != is_long;
+}
+
+size_t attn_rope_differences(const attn_rope *r, size_t from, size_t to, size_t *longest)
+{
+    size_t original = (size_t)r->original;
+    *longest = 0;
+    if (from >= to || !attn_rope_differs(r, from, to))
+        return 0;
+    *longest = r->kind == ATTN_ROPE_LONG ? original : to - 1;
+    return r->kind == ATTN_ROPE_LONG ? 1 : to - attn_most(from, original);
+}
+
 typedef struct fill_task {
     const attn_rope *rope;
     const attn_rotation *rotation;
-    size_t T;
+    size_t first, T, length;
 } fill_task;
 
 /* One pair at all positions. */
@@ -176,17 +194,18 @@ static void fill_pair(void *ctx, size_t i, int slot)
 {
     const fill_task *t = ctx;
     size_t pairs = t->rotation->width / 2;
-    double f = frequency(t->rope, i, t->T);
+    double f = frequency(t->rope, i, t->length);
     (void)slot;
     for (size_t row = 0; row < t->T; row++) {
-        t->rotation->cosine[row * pairs + i] = (float)(t->rope->size * cos((double)row * f));
-        t->rotation->sine[row * pairs + i] = (float)(t->rope->size * sin((double)row * f));
+        double position = (double)(t->first + row);
+        t->rotation->cosine[row * pairs + i] = (float)(t->rope->size * cos(position * f));
+        t->rotation->sine[row * pairs + i] = (float)(t->rope->size * sin(position * f));
     }
 }
 
-void attn_rotation_fill(attn_runtime *rt, const attn_rope *rope, const attn_rotation *rotation, size_t T)
+void attn_rotation_fill(attn_runtime *rt, const attn_rope *rope, const attn_rotation *rotation, size_t first, size_t T, size_t length)
 {
-    fill_task t = { .rope = rope, .rotation = rotation, .T = T };
+    fill_task t = { .rope = rope, .rotation = rotation, .first = first, .T = T, .length = length };
     attn_parallel(rt, rotation->width / 2, fill_pair, &t);
 }
 

@@ -34,14 +34,18 @@ void attn_rope_configure_section(attn_rope *, attn_config *section, size_t head_
 /* Positions there are: max_positions, or with a dynamic base `factor` times as many. */
 size_t attn_rope_positions(const attn_rope *, size_t max_positions);
 
-/* Turned by how much at each position of a text of T. */
+/* Turned by how much at each of T positions. */
 typedef struct attn_rotation {
     size_t width;
     float *cosine, *sine; /* [T, width / 2] */
 } attn_rotation;
 
-/* Fills tables that the caller took, on the runtime's threads. */
-void attn_rotation_fill(attn_runtime *, const attn_rope *, const attn_rotation *, size_t T);
+/* Fills tables that the caller took, for T positions from `first` on in a text of `length`, on the runtime's threads. */
+void attn_rotation_fill(attn_runtime *, const attn_rope *, const attn_rotation *, size_t first, size_t T, size_t length);
+/* Whether a text of `to` turns otherwise than one of `from`: keys made for the one do not serve the other. */
+bool attn_rope_differs(const attn_rope *, size_t from, size_t to);
+/* How often that happens to a text that grows from `from` to `to` tokens one by one, and the length of the longest that it happens to. */
+size_t attn_rope_differences(const attn_rope *, size_t from, size_t to, size_t *longest);
 /* x [T, heads, d] in place. */
 void attn_rotation_apply(attn_runtime *, const attn_rotation *, float *x, size_t T, size_t heads, size_t d);
 

@@ -62,7 +62,7 @@ static bool old_name(char *dst, size_t n, const char *name)
     return false;
 }
 
-static attn_tensor *find(const binder *b, const char *name)
+static attn_tensor *find_name(const binder *b, const char *name)
 {
     char prefixed[NAME], old[NAME];
     snprintf(prefixed, sizeof prefixed, "%s%s", b->table->prefix, name);
@@ -76,11 +76,40 @@ static attn_tensor *find(const binder *b, const char *name)
     return t;
 }
 
+/* The next of a line's names; NULL: there is none. */
+static const char *next_name(char *dst, const char **names, size_t layer)
+{
+    char pattern[NAME];
+    size_t length = *names ? strcspn(*names, "|") : 0;
+    if (!*names || length >= sizeof pattern)
+        return NULL;
+    memcpy(pattern, *names, length);
+    pattern[length] = '\0';
+    *names = (*names)[length] ? *names + length + 1 : NULL;
+    snprintf(dst, NAME, pattern, layer);
+    return dst;
+}
+
+/* Under its other names a file holds it once more: that is no tensor that nobody asked for. */
+static attn_tensor *find(const binder *b, const char *names, size_t layer)
+{
+    char name[NAME];
+    attn_tensor *first = NULL;
+    while (next_name(name, &names, layer)) {
+        attn_tensor *t = find_name(b, name);
+        if (t)
+            t->used = true;
+        if (!first)
+            first = t;
+    }
+    return first;
+}
+
 static size_t kept_shape(const binder *b, const attn_bind *row, size_t shape[2])
 {
     size_t rank = 0;
     while (rank < 2 && row->shape[rank] != ATTN_DIM_NONE) {
-        shape[rank] = b->sizes->dims[row->shape[rank]];
+        shape[rank] = row->shape[rank] == ATTN_DIM_ONE ? 1 : b->sizes->dims[row->shape[rank]];
         rank++;
     }
     return rank;
@@ -120,10 +149,13 @@ static size_t expected_shape(const binder *b, const attn_bind *row, size_t shape
     return rank;
 }
 
-static attn_status missing(const binder *b, const attn_bind *row, const char *name)
+/* Named as its first name would be in this file. */
+static attn_status missing(const binder *b, const attn_bind *row, size_t layer)
 {
-    char prefixed[NAME], shape[96];
-    size_t want[2];
+    char name[NAME] = "", prefixed[2 * NAME], shape[96];
+    const char *names = row->name;
+    size_t want[2] = { 0 };
+    (void)next_name(name, &names, layer);
     attn_shape_text(shape, sizeof shape, want, expected_shape(b, row, want));
     bool with_prefix = false; /* name it as the file would */
     for (size_t i = 0; i < b->checkpoint->count && !with_prefix; i++)
@@ -134,7 +166,7 @@ static attn_status missing(const binder *b, const attn_bind *row, const char *na
 
 static attn_status check(const binder *b, const attn_tensor *t, const attn_bind *row)
 {
-    size_t want[2], rank = expected_shape(b, row, want);
+    size_t want[2] = { 0 }, rank = expected_shape(b, row, want);
     if (t->rank != rank || memcmp(t->shape, want, rank * sizeof *want) != 0) {
         char expected[96], found[96];
         attn_shape_text(expected, sizeof expected, want, rank);
@@ -158,11 +190,9 @@ static size_t stored_bytes(const binder *b, const binding *d)
 
 static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *base)
 {
-    char name[NAME];
-    snprintf(name, sizeof name, row->name, layer);
-    attn_tensor *t = find(b, name);
+    attn_tensor *t = find(b, row->name, layer);
     if (!t)
-        return missing(b, row, name);
+        return row->store & ATTN_OPTIONAL ? ATTN_OK : missing(b, row, layer);
     attn_status st = check(b, t, row);
     if (st != ATTN_OK)
         return st;
@@ -176,7 +206,6 @@ static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *
     b->bytes &= ~(size_t)(ALIGN - 1);
     if (d->k * b->rows > b->step)
         b->step = d->k * b->rows;
-    t->used = true;
     return ATTN_OK;
 }
 
@@ -187,18 +216,24 @@ static bool is_there(const binder *b, const attn_bind *row)
     return (b->sizes->traits & traits) == traits;
 }
 
-static attn_status resolve_all(binder *b, void *parts, void *layers)
+static attn_status resolve_layers(binder *b, const attn_bind *row, const attn_bind_targets *to)
+{
+    bool decoder = row->store & ATTN_IN_DECODER;
+    size_t L = decoder ? b->sizes->num_decoder_layers : b->sizes->num_layers, bytes = decoder ? b->table->decoder_layer_bytes : b->table->layer_bytes;
+    char *layers = decoder ? to->decoder_layers : to->layers;
+    attn_status st = ATTN_OK;
+    for (size_t l = row->store & ATTN_NOT_FIRST ? 1 : 0; l < L && st == ATTN_OK; l++)
+        st = resolve(b, row, l, layers + l * bytes);
+    return st;
+}
+
+static attn_status resolve_all(binder *b, const attn_bind_targets *to)
 {
     attn_status st = ATTN_OK;
     for (size_t r = 0; r < b->table->num_rows && st == ATTN_OK; r++) {
         const attn_bind *row = &b->table->rows[r];
-        if (!is_there(b, row))
-            continue;
-        if (!strstr(row->name, "%zu"))
-            st = resolve(b, row, 0, parts);
-        else
-            for (size_t l = row->store & ATTN_NOT_FIRST ? 1 : 0; l < b->sizes->num_layers && st == ATTN_OK; l++)
-                st = resolve(b, row, l, (char *)layers + l * b->table->layer_bytes);
+        if (is_there(b, row))
+            st = strstr(row->name, "%zu") ? resolve_layers(b, row, to) : resolve(b, row, 0, to->parts);
     }
     return st;
 }
@@ -318,7 +353,7 @@ static attn_status fill_all(binder *b, attn_weights *out)
 }
 
 attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const attn_bind_table *table, const attn_checkpoint *c, const attn_bind_sizes *sizes,
-                              void *parts, void *layers, attn_error *err)
+                              const attn_bind_targets *to, attn_error *err)
 {
     *out = (attn_weights){ 0 };
     binder b = { .kernels = attn_runtime_table(rt), .gemm = attn_runtime_gemm(rt), .table = table, .checkpoint = c, .sizes = sizes, .err = err };
@@ -326,11 +361,11 @@ attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const a
     attn_gemm_tile(b.gemm, &mr, &nr);
     b.step = b.rows = attn_round_up(SOME_ROWS, mr);
     attn_status st = ATTN_OK;
-    b.list = attn_calloc(table->num_rows * (sizes->num_layers + 1), sizeof *b.list);
+    b.list = attn_calloc(table->num_rows * (sizes->num_layers + sizes->num_decoder_layers + 1), sizeof *b.list);
     if (!b.list)
         st = attn_fail_memory(err);
     if (st == ATTN_OK)
-        st = resolve_all(&b, parts, layers);
+        st = resolve_all(&b, to);
     if (st == ATTN_OK)
         st = fill_all(&b, out);
     if (st != ATTN_OK) {

@@ -1,11 +1,11 @@
 /* weights.h - the bind table: a family lists its tensors, one line each, and binding finds, checks, converts and packs them.
  *
  * A line says the tensor's name, its shape as named sizes of the model, how it is kept, and where the pointer to it goes. Names are looked for as they stand
- * and behind the family's base prefix ("bert."); LayerNorm.weight and .bias also under their old names, gamma and beta. What no line asked for is listed in the
- * model's info.
+ * and behind the family's base prefix ("bert."); LayerNorm.weight and .bias also under their old names, gamma and beta. Where files differ, a line has several
+ * names, '|' between them: the first that is there is taken. What no line asked for is listed in the model's info.
  *
- * The file may have it otherwise: turned round ([in, out], GPT-2), several projections in one tensor (each line then takes its part), a gain less 1 (Gemma), or
- * not at all unless config.json says so (biases). Flags beside the store say that; the forward pass sees none of it.
+ * The file may have it otherwise: turned round ([in, out], GPT-2), several projections in one tensor (each line then takes its part), a gain less 1 (Gemma),
+ * not at all unless config.json says so (biases), or not always (heads). Flags beside the store say that; the forward pass sees none of it.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_WEIGHTS_H
 #define ATTN_WEIGHTS_H
@@ -28,6 +28,10 @@ typedef enum attn_dim {
     ATTN_DIM_EMBEDDING, /* E, where embeddings have a size of their own */
     ATTN_DIM_HEADS,     /* H */
     ATTN_DIM_BUCKETS,   /* of relative positions */
+    ATTN_DIM_ONE,       /* 1, whatever the model */
+    /* Of a decoder behind an encoder, where it may have its own. */
+    ATTN_DIM_DECODER_FEED,
+    ATTN_DIM_DECODER_VOCAB,
     ATTN_DIM_COUNT
 } attn_dim;
 
@@ -47,7 +51,9 @@ typedef enum attn_store {
     ATTN_PART_UP = 5 << 4,
     ATTN_PARTS = 7 << 4,
     ATTN_NOT_FIRST = 1 << 7, /* not in layer 0 */
-    ATTN_TRAITS = 0xff << 8
+    ATTN_TRAITS = 0xff << 8,
+    ATTN_IN_DECODER = 1 << 16, /* the layers are the decoder's: %zu counts those, and the target is in the struct of one of them */
+    ATTN_OPTIONAL = 1 << 17    /* the file may be without it; its target is then left as it was */
 } attn_store;
 /* The line holds only for models that have this trait, one of eight bits that the family gives a meaning (attn_model.traits). */
 #define ATTN_WHEN(trait) ((unsigned)(trait) << 8)
@@ -59,7 +65,7 @@ typedef struct attn_table {
 } attn_table;
 
 typedef struct attn_bind {
-    const char *name; /* a %zu in it is the layer's number: the line then stands for one tensor in each layer */
+    const char *name; /* or several, '|' between them; a %zu in it is the layer's number: the line then stands for one tensor in each layer */
     attn_store store;
     attn_dim shape[2];
     size_t offset; /* of the target, in the struct of the layer or of the model's other parts */
@@ -69,15 +75,23 @@ typedef struct attn_bind_table {
     const char *prefix; /* "bert." */
     const attn_bind *rows;
     size_t num_rows;
-    size_t layer_bytes; /* sizeof a layer's struct */
+    size_t layer_bytes;         /* sizeof a layer's struct */
+    size_t decoder_layer_bytes; /* likewise, of a decoder behind an encoder; 0: there is none */
 } attn_bind_table;
 
 /* What the names and shapes of a table stand for in one model. */
 typedef struct attn_bind_sizes {
     const size_t *dims; /* the value of each attn_dim */
-    size_t num_layers;
+    size_t num_layers, num_decoder_layers;
     unsigned traits;
 } attn_bind_sizes;
+
+/* What the pointers go into, zeroed. */
+typedef struct attn_bind_targets {
+    void *parts;
+    void *layers;         /* [num_layers] */
+    void *decoder_layers; /* [num_decoder_layers] */
+} attn_bind_targets;
 
 /* What binding gives. */
 typedef struct attn_weights {
@@ -86,11 +100,11 @@ typedef struct attn_weights {
     const char *dtype; /* "float32", ...; static */
 } attn_weights;
 
-/* Fills parts and layers [num_layers] as the table says. Errors name the tensor, and what was expected and found:
+/* Fills the targets as the table says. Errors name the tensor, and what was expected and found:
  * ATTN_E_FORMAT (missing, misshapen, not finite), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_NOMEM.
  * The checkpoint's tensors that were found are marked used, and their pages given back. */
 ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *,
-                                              const attn_bind_sizes *, void *parts, void *layers, attn_error *);
+                                              const attn_bind_sizes *, const attn_bind_targets *, attn_error *);
 
 /* dst [cols] = row `row` of the table, as float32. */
 void attn_table_row(const attn_kernels *, const attn_table *, size_t row, float *dst);

@@ -27,7 +27,8 @@ typedef enum attn_output {
     ATTN_VALUE,          /* [H, T_k, d_v] */
     ATTN_VALUE_NORMS,    /* [H, T_k] |v|, the Euclidean norm; a view of one row */
     ATTN_ATTN_OUTPUT,    /* [T_q, D] after the output projection, bias included; without one the heads side by side. No head axis */
-    ATTN_HIDDEN_STATES,  /* [T, D] models only: state 0 is the embedding output, state l + 1 what layer l gives. Comes through attn_sink.state */
+    ATTN_HIDDEN_STATES,  /* [T, D] models only, and not between encoder and decoder: state 0 is the embedding output, state l + 1 what layer l gives. Comes
+                          * through attn_sink.state */
     ATTN_OUTPUT_COUNT
 } attn_output;
 
@@ -81,7 +82,8 @@ typedef struct attn_view {
 } attn_view;
 
 typedef struct attn_layer {
-    size_t layer; /* original number */
+    attn_stack stack; /* whose */
+    size_t layer;     /* original number */
     attn_view views[ATTN_OUTPUT_COUNT];
     /* NULL: not asked for. Per head: [heads asked for]; head_distance: [heads asked for, heads asked for]; rollout: [T, T]. */
     const float *analyses[ATTN_ANALYSIS_COUNT];
@@ -89,12 +91,13 @@ typedef struct attn_layer {
 
 typedef struct attn_sink {
     void *ctx;
-    /* Called on the thread that runs, once for each distinct layer of keep, in computed order, unless hidden_states is all that is kept.
-     * An error ends the run and is returned by it. */
+    /* Called on the thread that runs, once for each distinct layer of keep, in computed order, unless hidden_states is all that is kept. Of an
+     * encoder-decoder: the encoder's layers, then for each layer of the decoder its own attention and the one between (ATTN_STACK_CROSS: queries are the
+     * decoder's tokens, keys the encoder's; it has no hidden states). An error ends the run and is returned by it. */
     attn_status (*layer)(void *ctx, const attn_layer *, attn_error *);
     /* With hidden_states: state 0 before the first layer (where keep.layers is NULL), state l + 1 for each distinct layer l of keep, after its `layer` call and
      * before the next layer's. The view has one matrix [T, D]. May be NULL without them. */
-    attn_status (*state)(void *ctx, size_t state, const attn_view *, attn_error *);
+    attn_status (*state)(void *ctx, attn_stack, size_t state, const attn_view *, attn_error *);
 } attn_sink;
 
 /* What a run will cost, known from lengths alone. Estimates of bytes are upper bounds, tested against what is really taken. */

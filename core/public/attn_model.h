@@ -14,9 +14,14 @@ typedef struct attn_model_info {
     const char *model_type;   /* "bert" */
     const char *source;       /* "builtin:attnd-bert", or the directory */
     const char *dtype;        /* of the weights in the file: "float32", "float16", "bfloat16", or "mixed" */
-    size_t num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, hidden_size;
-    size_t embedding_size; /* of a token's embedding: hidden_size, but where the model projects it */
-    size_t max_tokens;     /* positions the model has */
+    size_t num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, hidden_size; /* of an encoder-decoder: its encoder's */
+    size_t num_decoder_layers;      /* 0: it is no encoder-decoder, and has no more than one attention a layer */
+    size_t decoder_vocab_size;      /* ids of an encoder-decoder's decoder are below it; 0: it is none */
+    bool writes;                    /* models of its kind do: it is causal or an encoder-decoder */
+    bool generates;                 /* and the file has the head that chooses words */
+    int32_t decoder_start_token_id; /* -1: there is no decoder behind an encoder, or the files do not say */
+    size_t embedding_size;          /* of a token's embedding: hidden_size, but where the model projects it */
+    size_t max_tokens;              /* positions the model has */
     size_t vocab_size, type_vocab_size;
     uint64_t num_parameters;           /* of the tensors used */
     uint64_t bytes;                    /* held in memory: packed weights and tables */
@@ -40,22 +45,59 @@ const attn_tokenizer *attn_model_get_tokenizer(const attn_model *); /* NULL: it 
 /* Names of the models inside the program, NULL-terminated; the first is the default. */
 const char *const *attn_builtin_models(void);
 
-/* One sequence. Exactly one of input_ids and inputs_embeds. Borrowed for the call. */
+/* One attention of a model: a layer has these sizes. */
+typedef struct attn_stack_shape {
+    size_t num_layers, num_attention_heads, num_key_value_heads, head_dim;
+} attn_stack_shape;
+/* num_layers is 0 where the model has no such attention. The shape of ATTN_STACK_SELF is what info says. */
+attn_stack_shape attn_model_shape(const attn_model *, attn_stack);
+
+/* One sequence. Borrowed for the call. */
 typedef struct attn_model_input {
     size_t T;                      /* 1 <= T <= max_tokens */
-    const int32_t *input_ids;      /* [T], in the vocabulary */
-    const float *inputs_embeds;    /* [T, embedding_size], in place of the token embeddings; positions, segments and norm still apply */
+    const float *inputs_embeds;    /* [num_embeds, embedding_size], in place of the first tokens' embeddings; positions, segments and norm still apply */
+    size_t num_embeds;             /* of T: all, but where a model goes on writing behind embeddings */
+    const int32_t *input_ids;      /* [T - num_embeds], in the vocabulary: the tokens behind them */
     const int32_t *token_type_ids; /* [T], below type_vocab_size, or NULL: all 0 */
     const uint8_t *attention_mask; /* [T], 0 = padding, or NULL: all 1 */
+    /* An encoder-decoder's; the above is the encoder's. */
+    size_t decoder_T;                 /* 1 <= decoder_T <= max_tokens; 0 for other models */
+    const int32_t *decoder_input_ids; /* [decoder_T] */
 } attn_model_input;
 
-/* Lengths alone decide: reads T and which pointers are set. */
-attn_price attn_model_price(const attn_model *, const attn_model_input *, const attn_keep *);
+/* keep: one for each attention of the model, in the order of attn_stack: 1, or 3 for an encoder-decoder. Those of ATTN_STACK_DECODER and ATTN_STACK_CROSS list
+ * the same layers; outputs and analyses may differ. Lengths alone decide: reads T, decoder_T and which pointers are set. */
+attn_price attn_model_price(const attn_model *, const attn_model_input *, const attn_keep *keep);
 
 /* Runs the model as far as keep needs and hands each kept layer to the sink in computed order.
  * Errors: ATTN_E_INPUT (T, an id, a segment out of range; where = "input_ids" and so on), ATTN_E_OVERFLOW, ATTN_E_NOMEM, ATTN_E_CANCELLED, the sink's own.
  * The arena is where it was on return. Bits do not depend on the number of threads. */
-ATTN_MUST_CHECK attn_status attn_model_run(const attn_model *, const attn_model_input *, const attn_keep *, attn_arena *, attn_cancel *, const attn_sink *,
+ATTN_MUST_CHECK attn_status attn_model_run(const attn_model *, const attn_model_input *, const attn_keep *keep, attn_arena *, attn_cancel *, const attn_sink *,
                                            attn_error *);
+
+/* ---- writing ------------------------------------------------------------------------------------------------------------ */
+
+/* A sequence that the model goes on writing, greedily: the token chosen is the one with the greatest logit, the lowest id of equals, those left out that
+ * generation_config.json (else config.json) forbids (bad_words_ids of one id) or replaces (forced_bos_token_id). Keys and values of what was read are kept, so that a
+ * step costs one token. Used by one thread at a time. */
+typedef struct attn_generation attn_generation;
+
+/* What it takes from begin to end: memory held, and what the dearest run takes beside it; the flops of the prompt and of max_new_tokens steps. keep is what
+ * the runs will keep at most, as above; NULL: nothing. */
+attn_price attn_generation_price(const attn_model *, const attn_model_input *prompt, size_t max_new_tokens, const attn_keep *keep);
+/* Takes its memory from the arena, for a prompt (borrowed as long as it lives) and max_new_tokens more; there is nothing to close.
+ * Errors: as attn_model_run's of the prompt; ATTN_E_INPUT where T (or decoder_T) + max_new_tokens is beyond max_tokens; ATTN_E_NOMEM. */
+ATTN_MUST_CHECK attn_status attn_generation_begin(attn_generation **, const attn_model *, const attn_model_input *prompt, size_t max_new_tokens, attn_arena *,
+                                                  attn_error *);
+/* The first call reads the prompt, each later one the token that the call before chose; *next is the token chosen then, NULL: none is (and what only that
+ * choice needs is not computed). What is read goes to the sink as attn_model_run would hand it over, keep (NULL: nothing is kept) likewise, but for a step:
+ * rows of queries, keys, values and states are the one new token's, maps are [1, T so far]; between encoder and decoder [1, T of the encoder], keys and values
+ * the encoder's. The encoder runs in the first call alone. Analyses need whole maps: a step has none, and keep.pool is NULL.
+ * Errors: as attn_model_run; ATTN_E_INPUT where nothing is left to read, since none was chosen or all max_new_tokens were read; ATTN_E_OVERFLOW ("logits"). A
+ * call that failed while it read may be made again. */
+ATTN_MUST_CHECK attn_status attn_generation_run(attn_generation *, const attn_keep *keep, attn_arena *, attn_cancel *, const attn_sink *, int32_t *next,
+                                                attn_error *);
+/* An end token: nothing is written behind it. */
+bool attn_model_is_end(const attn_model *, int32_t id);
 
 #endif

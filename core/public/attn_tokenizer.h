@@ -51,10 +51,19 @@ size_t attn_tokenizer_vocab_size(const attn_tokenizer *); /* largest id + 1 */
 bool attn_tokenizer_piece(const attn_tokenizer *, int32_t id, attn_text *text, attn_text *display);
 bool attn_tokenizer_is_special(const attn_tokenizer *, int32_t id); /* an added token marked special */
 
+/* Tokens that the template sets behind a single text: the closing ones. */
+size_t attn_tokenizer_closing(const attn_tokenizer *);
+
 /* pair NULL: none; an empty pair is a pair. Time and memory grow linearly with the text, whatever it holds.
  * Errors: ATTN_E_INPUT (where "text" or "text_pair": not UTF-8), ATTN_E_LIMIT (a text of 4 GiB or more), ATTN_E_NOMEM, ATTN_E_CANCELLED. */
 ATTN_MUST_CHECK attn_status attn_tokenizer_encode(const attn_tokenizer *, const attn_text *text, const attn_text *pair, const attn_encode_options *,
                                                   attn_arena *, attn_cancel *, attn_encoding *out, attn_error *);
+/* The text of ids, special tokens left out, through the file's decoder: what the library's decode(ids, skip_special_tokens=True) gives; bytes that are no UTF-8 become
+ * U+FFFD. In the arena. Ids without a piece are passed over. */
+ATTN_MUST_CHECK attn_status attn_tokenizer_decode(const attn_tokenizer *, const int32_t *ids, size_t n, attn_arena *, attn_text *out, attn_error *);
+/* The most bytes of arena that decoding n ids takes, and the longest text it gives. */
+uint64_t attn_tokenizer_decode_bytes(const attn_tokenizer *, size_t n);
+uint64_t attn_tokenizer_decoded_length(const attn_tokenizer *, size_t n);
 /* Bytes of arena that encoding this many bytes of text takes at most. */
 uint64_t attn_tokenizer_bytes(const attn_tokenizer *, size_t text_bytes);
 

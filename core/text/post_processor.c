@@ -238,6 +238,15 @@ attn_status attn_post_processor_open(attn_tokenizer *t, const attn_node *n)
 
 /* ---- using ---- */
 
+size_t attn_tokenizer_closing(const attn_tokenizer *t)
+{
+    const attn_template *single = &t->post_processor.single;
+    size_t n = 0;
+    while (n < single->count && single->slots[single->count - 1 - n].id >= 0)
+        n++;
+    return n;
+}
+
 /* How many tokens of each text stay, when both together may be `most`: the longer is cut down to the shorter first, then both alike. */
 static void cut(size_t keep[2], size_t most, bool pair)
 {

@@ -13,7 +13,9 @@ from harness import MINILM, ROOT, ServerCase, load, main, packed, unpacked
 
 GOLDEN = os.path.join(ROOT, "tests/golden")
 SMALL = sorted(os.path.dirname(p) for p in glob.glob(os.path.join(GOLDEN, "models/*/golden.json")))
-TENSORS = ("attentions", "scores", "raw_scores", "context", "query", "key", "value", "attn_output")
+TENSORS = ("attentions", "scores", "raw_scores", "context", "query", "key", "value", "attn_output", "hidden_states")
+PREFIXES = ("", "encoder_", "decoder_", "cross_")
+FIELDS = ("text", "text_pair", "input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "layers", "heads")
 
 
 def models():
@@ -30,9 +32,9 @@ class Golden(ServerCase):
     worst = {}
 
     def check(self, model, case):
-        names = [t for t in TENSORS if t in case]
-        body = {"model": model, "output": names, "encoding": "base64"}
-        for field in ("text", "text_pair", "input_ids", "attention_mask", "token_type_ids", "layers", "heads"):
+        names = [p + t for p in PREFIXES for t in TENSORS if p + t in case]
+        body = {"model": model, "output": [t for t in TENSORS if any(p + t in names for p in PREFIXES)], "encoding": "base64"}
+        for field in FIELDS:
             if case.get(field) is not None and not (field == "input_ids" and "text" in case):
                 body[field] = case[field]
         if "inputs_embeds" in case:
@@ -44,7 +46,7 @@ class Golden(ServerCase):
             got, expected = unpacked(result[name]), case[name]["data"]
             self.assertEqual(result[name]["shape"], case[name]["shape"], name)
             size = max(1.0, max(abs(x) for x in expected if x is not None))
-            tolerance = 5e-6 if name == "attentions" else 1e-5 * size
+            tolerance = 5e-6 if name.endswith("attentions") else 1e-5 * size
             worst = self.assert_close(got, expected, tolerance, f"{model} {name}")
             self.worst[model, name] = max(worst, self.worst.get((model, name), 0.0))
 

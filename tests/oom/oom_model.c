@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "attn.h"
+#include "model_files.h"
 #include "unit.h"
 
 static size_t left; /* allocations still granted */
@@ -65,10 +66,10 @@ static attn_status open_and_close(void *ctx, attn_error *err)
     return st;
 }
 
-static attn_status ignore_state(void *ctx, size_t state, const attn_view *view, attn_error *err)
+static attn_status ignore_state(void *ctx, attn_stack stack, size_t state, const attn_view *view, attn_error *err)
 {
     (void)ctx;
-    (void)state;
+    (void)stack, (void)state;
     (void)view;
     (void)err;
     return ATTN_OK;
@@ -99,6 +100,51 @@ static attn_status run(void *ctx, attn_error *err)
     return st;
 }
 
+/* An encoder-decoder: one pass that gives all there is, then two steps of writing. */
+static attn_status run_decoder(void *ctx, attn_error *err)
+{
+    enum { T = 64, WRITTEN = 24, STEPS = 2 };
+    int32_t ids[T], next;
+    uint8_t special[T] = { 1 };
+    for (int32_t i = 0; i < T; i++)
+        ids[i] = i % 7 + 5;
+    attn_analysis_tokens about = { ids, special };
+    attn_model_input in = { .T = T, .input_ids = ids, .decoder_T = WRITTEN, .decoder_input_ids = ids };
+    attn_keep all = { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1, .about = &about }, keep[ATTN_STACKS] = { all, all, all };
+    keep[ATTN_STACK_DECODER].analyses = ATTN_ANALYSIS_BIT(ATTN_ANALYSIS_COUNT) - 1;
+    keep[ATTN_STACK_CROSS].analyses = ATTN_ANALYSIS_BIT(ATTN_ENTROPY) | ATTN_ANALYSIS_BIT(ATTN_HEAD_DISTANCE);
+    attn_sink sink = { .layer = ignore, .state = ignore_state };
+    attn_generation *writing;
+    attn_arena *arena = attn_arena_new();
+    attn_status st = arena ? attn_model_run(ctx, &in, keep, arena, NULL, &sink, err) : attn_fail_memory(err);
+    keep[ATTN_STACK_DECODER].analyses = keep[ATTN_STACK_CROSS].analyses = 0; /* a step has none */
+    if (st == ATTN_OK)
+        st = attn_generation_begin(&writing, ctx, &in, STEPS, arena, err);
+    for (size_t k = 0; k < STEPS && st == ATTN_OK; k++)
+        st = attn_generation_run(writing, keep, arena, NULL, &sink, &next, err);
+    attn_arena_free(arena);
+    return st;
+}
+
+/* A model that writes past the length at which all of it is rotated anew. */
+static attn_status write_on(void *ctx, attn_error *err)
+{
+    enum { T = 14, STEPS = 5 };
+    int32_t ids[T], next;
+    for (int32_t i = 0; i < T; i++)
+        ids[i] = i % 7 + 5;
+    attn_model_input in = { .T = T, .input_ids = ids };
+    const attn_keep keep = { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1 };
+    attn_sink sink = { .layer = ignore, .state = ignore_state };
+    attn_generation *writing;
+    attn_arena *arena = attn_arena_new();
+    attn_status st = arena ? attn_generation_begin(&writing, ctx, &in, STEPS, arena, err) : attn_fail_memory(err);
+    for (size_t k = 0; k < STEPS && st == ATTN_OK; k++)
+        st = attn_generation_run(writing, &keep, arena, NULL, &sink, &next, err);
+    attn_arena_free(arena);
+    return st;
+}
+
 static attn_runtime *runtime(void)
 {
     attn_runtime *rt = NULL;
@@ -110,10 +156,36 @@ static attn_runtime *runtime(void)
 
 START_TEST(opening_a_model_survives_every_allocation_that_fails)
 {
-    static const char *const sources[] = { "tests/golden/models/bert", "tests/golden/models/bert-sharded", "tests/golden/models/phi3-longrope" };
+    static const char *const sources[] = { "tests/golden/models/bert", "tests/golden/models/bert-sharded", "tests/golden/models/phi3-longrope",
+                                           "tests/golden/models/bart" };
     opened o = { runtime(), sources[_i] };
     starve(open_and_close, &o, 10);
     attn_runtime_free(o.rt);
+}
+END_TEST
+
+START_TEST(reading_a_generation_config_survives_every_allocation_that_fails)
+{
+    static const char text[] = "{\"eos_token_id\": [1, 2], \"bad_words_ids\": [[7], [8, 9]], \"forced_bos_token_id\": 4}";
+    model_copy copy = copy_model("tests/golden/models/llama");
+    opened o = { runtime(), copy.path };
+    file_write(copy.path, "generation_config.json", text, sizeof text - 1);
+    starve(open_and_close, &o, 10);
+    remove_copy(&copy);
+    attn_runtime_free(o.rt);
+}
+END_TEST
+
+START_TEST(writing_survives_every_allocation_that_fails)
+{
+    static const char *const sources[] = { "tests/golden/models/gpt2", "tests/golden/models/phi3-longrope" };
+    attn_runtime *rt = runtime();
+    attn_error err = { 0 };
+    attn_model *m = NULL;
+    ck_assert_int_eq(attn_model_open(&m, rt, sources[_i], &err), ATTN_OK);
+    starve(write_on, m, 1);
+    attn_model_close(m);
+    attn_runtime_free(rt);
 }
 END_TEST
 
@@ -139,13 +211,29 @@ START_TEST(a_run_survives_every_allocation_that_fails)
 }
 END_TEST
 
+START_TEST(encoder_and_decoder_survive_every_allocation_that_fails)
+{
+    static const char *const sources[] = { "tests/golden/models/t5", "tests/golden/models/mbart" };
+    attn_runtime *rt = runtime();
+    attn_error err = { 0 };
+    attn_model *m = NULL;
+    ck_assert_int_eq(attn_model_open(&m, rt, sources[_i], &err), ATTN_OK);
+    starve(run_decoder, m, 2);
+    attn_model_close(m);
+    attn_runtime_free(rt);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("oom_model");
     TCase *tcase = tcase_create("oom");
     tcase_set_timeout(tcase, 120);
-    tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, 3);
+    tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, 4);
+    tcase_add_test(tcase, reading_a_generation_config_survives_every_allocation_that_fails);
     tcase_add_test(tcase, a_run_survives_every_allocation_that_fails);
+    tcase_add_loop_test(tcase, writing_survives_every_allocation_that_fails, 0, 2);
+    tcase_add_loop_test(tcase, encoder_and_decoder_survive_every_allocation_that_fails, 0, 2);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);
 }

@@ -1,7 +1,7 @@
 /* Every allocation of a request fails once, in turn: the first, then the second, until a request gets through. Each time the answer is a clean 503, or
  * breaks off after it began; nothing is held and (under AddressSanitizer) nothing leaks. Requests do not use jansson, so the hook sees all there is.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "api_fixture.h"
+#include "more_models.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -49,6 +49,16 @@ static const struct request_case {
     { "a drawing", "/v1/attention", "image/svg+xml", "{\"text\":\"The cat sat.\",\"layers\":[0],\"output\":[\"attentions\",\"scores\"]}" },
     { "a drawing for a terminal", "/v1/attention", "text/plain", "{\"text\":[\"The cat sat.\",\"A dog\"]}" },
     { "the price of a picture", "/v1/estimate?accept=image/png", NULL, "{\"text\":\"The cat sat on the mat.\",\"pool\":{\"size\":4}}" },
+    { "an encoder-decoder", "/v1/attention", NULL,
+      "{\"model\":\"bart\",\"input_ids\":[3,40,21],\"decoder_input_ids\":[2,3],\"output\":[\"attentions\",\"hidden_states\",\"value_norms\"],\"layers\":[1,0],"
+      "\"keys\":[0,0],\"top_k\":2,\"analyses\":[\"rollout\",\"entropy\"]}" },
+    { "lines of an encoder-decoder", "/v1/attention", "application/x-ndjson",
+      "{\"model\":\"bart\",\"input_ids\":[3,40,21],\"reduce_layers\":\"mean\",\"output\":[\"attentions\",\"hidden_states\"]}" },
+    { "writing on", "/v1/attention", NULL,
+      "{\"model\":\"gpt2\",\"input_ids\":[[3,40],[5]],\"attention_mask\":[[0,1],[1]],\"max_new_tokens\":4,\"queries\":[-1]}" },
+    { "an encoder-decoder that writes", "/v1/attention", "application/vnd.safetensors", "{\"model\":\"bart\",\"input_ids\":[3,40,21],\"max_new_tokens\":4}" },
+    { "lines while it writes", "/v1/attention", "application/x-ndjson",
+      "{\"model\":\"bart\",\"input_ids\":[3,40,21],\"max_new_tokens\":3,\"top_k\":2,\"output\":[\"attentions\",\"key\"],\"analyses\":[\"entropy\"]}" },
     { "what does not go together", "/v1/attention", "image/png", "{\"text\":\"a\",\"output\":[\"context\"]}" },
 };
 
@@ -124,7 +134,7 @@ int main(void)
     Suite *suite = suite_create("oom_request");
     TCase *tcase = tcase_create("allocations");
     tcase_set_timeout(tcase, 300);
-    tcase_add_checked_fixture(tcase, fixture_setup, fixture_teardown);
+    tcase_add_checked_fixture(tcase, more_setup, more_teardown);
     tcase_add_loop_test(tcase, every_allocation_may_fail, 0, sizeof cases / sizeof cases[0]);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);

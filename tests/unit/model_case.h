@@ -22,6 +22,7 @@ typedef struct kept_tensor {
 typedef struct kept_run {
     size_t num_layers;
     size_t layers[CASE_LAYERS]; /* in the order of the sink's calls */
+    attn_stack stacks[CASE_LAYERS], state_stacks[CASE_LAYERS + 1];
     kept_tensor tensors[CASE_LAYERS][ATTN_OUTPUT_COUNT];
     kept_tensor analyses[CASE_LAYERS][ATTN_ANALYSIS_COUNT]; /* heads = 1 */
     size_t num_states;
@@ -50,10 +51,11 @@ static inline kept_tensor keep_analysis(const kept_run *run, attn_analysis a, co
     return keep_view(&(attn_view){ .head = &x, .heads = 1, .rows = rows, .cols = n, .row_stride = (ptrdiff_t)n });
 }
 
-static inline attn_status keep_state(void *ctx, size_t state, const attn_view *view, attn_error *err)
+static inline attn_status keep_state(void *ctx, attn_stack stack, size_t state, const attn_view *view, attn_error *err)
 {
     kept_run *run = ctx;
     ck_assert_uint_le(run->num_states, CASE_LAYERS);
+    run->state_stacks[run->num_states] = stack;
     run->states[run->num_states] = state;
     run->came_at[run->num_states] = run->num_layers;
     run->hidden[run->num_states++] = keep_view(view);
@@ -65,6 +67,7 @@ static inline attn_status keep_layer(void *ctx, const attn_layer *layer, attn_er
     kept_run *run = ctx;
     ck_assert_uint_lt(run->num_layers, CASE_LAYERS);
     run->layers[run->num_layers] = layer->layer;
+    run->stacks[run->num_layers] = layer->stack;
     for (int o = 0; o < ATTN_OUTPUT_COUNT; o++)
         if (layer->views[o].head)
             run->tensors[run->num_layers][o] = keep_view(&layer->views[o]);
@@ -168,7 +171,7 @@ static inline void golden_input_init(golden_input *g, const json_t *c)
 static inline json_t *load_json(const char *path)
 {
     json_error_t why;
-    json_t *doc = json_load_file(path, 0, &why);
+    json_t *doc = json_load_file(path, JSON_ALLOW_NUL, &why);
     ck_assert_msg(doc != NULL, "%s: %s (run from the root of the repository)", path, why.text);
     return doc;
 }

@@ -103,6 +103,47 @@ START_TEST(an_array_has_its_length_and_what_may_stand_in_it)
 }
 END_TEST
 
+START_TEST(ids_stand_alone_or_in_lists_and_replace_what_was_there)
+{
+    static const struct {
+        const char *value;
+        bool good;
+        int n;
+        int32_t ids[3];
+    } cases[] = {
+        { "5", true, 1, { 5 } },
+        { "[5, 0, 7]", true, 3, { 5, 0, 7 } },
+        { "[[5], [6, 7], 8]", true, 2, { 5, 8 } }, /* a list of two is no id */
+        { "-1", true, 0, { 0 } },
+        { "[[-1], 16777216, 99999999999]", true, 0, { 0 } },
+        { "[]", true, 0, { 0 } },
+        { "null", true, -1, { 0 } },
+        { "\"5\"", false, 0, { 0 } },
+        { "[5, 6.0]", false, 1, { 5 } },
+        { "[[[5]]]", false, 0, { 0 } },
+        { "[null]", false, 0, { 0 } },
+        { "{}", false, 0, { 0 } },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char json[80];
+        attn_error err;
+        size_t n = 1;
+        int32_t *ids = attn_calloc(1, sizeof *ids);
+        *ids = 44;
+        snprintf(json, sizeof json, "{\"n\": %s}", cases[i].value);
+        attn_config c = open_config(json, &err);
+        attn_config_ids(&c, "n", &ids, &n);
+        ck_assert_msg((c.status == ATTN_OK) == cases[i].good, "%s: %s", json, err.text);
+        ck_assert_str_eq(err.where, cases[i].good ? "" : "config.json: n");
+        ck_assert_uint_eq(n, cases[i].n < 0 ? 1 : (size_t)cases[i].n);
+        for (size_t k = 0; k < n; k++)
+            ck_assert_int_eq(ids[k], cases[i].n < 0 ? 44 : cases[i].ids[k]);
+        attn_free(ids);
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
 START_TEST(a_section_is_read_to_its_last_key)
 {
     attn_error err;
@@ -200,6 +241,27 @@ START_TEST(a_switch_without_a_formula_must_be_off)
 }
 END_TEST
 
+START_TEST(a_switch_that_the_formula_always_has_must_be_on)
+{
+    static const struct {
+        const char *json;
+        attn_status status;
+    } cases[] = { { "{}", ATTN_OK },
+                  { "{\"s\": null}", ATTN_OK },
+                  { "{\"s\": true}", ATTN_OK },
+                  { "{\"s\": false}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": 1}", ATTN_E_UNSUPPORTED },
+                  { "{\"s\": []}", ATTN_E_UNSUPPORTED } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attn_error err;
+        attn_config c = open_config(cases[i].json, &err);
+        attn_config_on(&c, "s");
+        ck_assert_int_eq(c.status, cases[i].status);
+        attn_config_close(&c);
+    }
+}
+END_TEST
+
 START_TEST(a_long_value_is_cut_in_the_message)
 {
     char json[400] = "{\"s\": \"";
@@ -274,11 +336,13 @@ int main(void)
     tcase_add_test(tcase, the_first_failure_sticks);
     tcase_add_test(tcase, activations_go_by_the_names_transformers_gives_them);
     tcase_add_test(tcase, a_switch_without_a_formula_must_be_off);
+    tcase_add_test(tcase, a_switch_that_the_formula_always_has_must_be_on);
     tcase_add_test(tcase, a_long_value_is_cut_in_the_message);
     tcase_add_test(tcase, heads_divide_the_width);
     tcase_add_test(tcase, what_was_not_read_is_listed_in_order);
     tcase_add_test(tcase, a_key_that_may_be_missing_has_its_meaning_and_nothing_else);
     tcase_add_test(tcase, an_array_has_its_length_and_what_may_stand_in_it);
+    tcase_add_test(tcase, ids_stand_alone_or_in_lists_and_replace_what_was_there);
     tcase_add_test(tcase, a_section_is_read_to_its_last_key);
     tcase_add_test(tcase, a_choice_that_may_be_missing_takes_the_first);
     suite_add_tcase(suite, tcase);

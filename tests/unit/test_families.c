@@ -239,16 +239,16 @@ START_TEST(info_says_what_the_files_say)
         const char *source, *architecture, *model_type;
         size_t layers, heads, shared, head_dim, hidden, max_tokens, unused;
     } cases[] = {
-        { AT("llama"), "LlamaForCausalLM", "llama", 3, 4, 2, 8, 32, 128, 2 }, /* lm_head and an old inv_freq */
-        { AT("llama-linear"), "LlamaForCausalLM", "llama", 3, 4, 2, 12, 32, 128, 1 },
-        { AT("llama-dynamic"), "LlamaForCausalLM", "llama", 3, 4, 2, 8, 32, 32, 1 }, /* twice the 16 that it was made for */
-        { AT("mistral"), "MistralForCausalLM", "mistral", 3, 4, 2, 8, 32, 128, 1 },
-        { AT("qwen3"), "Qwen3ForCausalLM", "qwen3", 3, 4, 2, 16, 32, 128, 1 },
+        { AT("llama"), "LlamaForCausalLM", "llama", 3, 4, 2, 8, 32, 128, 1 }, /* an old inv_freq */
+        { AT("llama-linear"), "LlamaForCausalLM", "llama", 3, 4, 2, 12, 32, 128, 0 },
+        { AT("llama-dynamic"), "LlamaForCausalLM", "llama", 3, 4, 2, 8, 32, 32, 0 }, /* twice the 16 that it was made for */
+        { AT("mistral"), "MistralForCausalLM", "mistral", 3, 4, 2, 8, 32, 128, 0 },
+        { AT("qwen3"), "Qwen3ForCausalLM", "qwen3", 3, 4, 2, 16, 32, 128, 0 },
         { AT("gpt2"), "GPT2LMHeadModel", "gpt2", 3, 4, 4, 8, 32, 64, 2 }, /* old attn.bias and masked_bias */
         { AT("gpt2-bare"), "GPT2Model", "gpt2", 3, 4, 4, 8, 32, 64, 0 },
         { AT("gemma"), "GemmaForCausalLM", "gemma", 3, 4, 1, 16, 32, 128, 0 },
         { AT("gemma3"), "Gemma3ForCausalLM", "gemma3_text", 4, 4, 2, 16, 32, 128, 0 },
-        { AT("gpt-neox"), "GPTNeoXForCausalLM", "gpt_neox", 3, 2, 2, 16, 32, 64, 1 },
+        { AT("gpt-neox"), "GPTNeoXForCausalLM", "gpt_neox", 3, 2, 2, 16, 32, 64, 0 },
         { AT("bloom"), "BloomForCausalLM", "bloom", 3, 6, 6, 6, 36, 2048, 0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

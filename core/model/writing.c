@@ -1,0 +1,143 @@
+/* model/writing.c - see the header. Rows of the head are cut into blocks by the size of the vocabulary alone, each with a best of its own: the choice is the same
+ * for any number of threads.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "model/writing.h"
+
+#include <math.h>
+
+/* ---- the rules ---------------------------------------------------------------------------------------------------------- */
+
+static void read_id(attn_config *c, const char *key, size_t V, int32_t *id)
+{
+    if (attn_config_has(c, key))
+        *id = (int32_t)attn_config_size(c, key, 0, V - 1);
+    attn_config_take(c, key);
+}
+
+static void read_rules(attn_writing *w, attn_config *c, size_t V)
+{
+    attn_config_ids(c, "eos_token_id", &w->ends, &w->num_ends);
+    attn_config_ids(c, "bad_words_ids", &w->never, &w->num_never);
+    read_id(c, "forced_bos_token_id", V, &w->forced_first);
+}
+
+/* What a decoder begins with, by falling rank. */
+enum { STARTS = 3 };
+static const char *const start_keys[STARTS] = { "decoder_start_token_id", "bos_token_id", "pad_token_id" };
+
+static void read_starts(attn_config *c, size_t V, int32_t *starts)
+{
+    for (size_t i = 0; i < STARTS; i++)
+        read_id(c, start_keys[i], V, &starts[i]);
+}
+
+void attn_writing_read(attn_writing *w, attn_config *c, const attn_source *source, size_t V, bool decodes)
+{
+    static const char name[] = "generation_config.json";
+    int32_t starts[STARTS] = { -1, -1, -1 };
+    attn_file file = { 0 };
+    attn_config own = { 0 };
+    if (c->status != ATTN_OK)
+        return;
+    w->forced_first = w->start = -1;
+    read_rules(w, c, V);
+    if (decodes)
+        read_starts(c, V, starts);
+    if (c->status == ATTN_OK && attn_source_has(source, name)) {
+        c->status = attn_file_open(&file, source, name, c->err);
+        if (c->status == ATTN_OK)
+            c->status = attn_config_open(&own, (const char *)file.bytes, file.size, name, c->err);
+        if (c->status == ATTN_OK) {
+            read_rules(w, &own, V);
+            if (decodes)
+                read_starts(&own, V, starts);
+            c->status = own.status;
+        }
+        attn_config_close(&own);
+        attn_file_close(&file);
+    }
+    for (size_t i = 0; i < STARTS && w->start < 0; i++)
+        w->start = starts[i];
+}
+
+void attn_writing_close(attn_writing *w)
+{
+    attn_free(w->ends);
+    attn_free(w->never);
+}
+
+/* ---- the choice --------------------------------------------------------------------------------------------------------- */
+
+enum { ROWS = 128 }; /* of the head in a block */
+
+typedef struct best {
+    double logit;
+    int32_t id; /* -1: none yet */
+    bool is_broken;
+} best;
+
+typedef struct choice {
+    const attn_kernels *kernels;
+    const attn_head *head;
+    const attn_writing *rules;
+    const float *x;
+    float *rows; /* [threads, D] widened rows */
+    best *blocks;
+} choice;
+
+static bool is_forbidden(const attn_writing *rules, int32_t id)
+{
+    for (size_t i = 0; i < rules->num_never; i++)
+        if (rules->never[i] == id)
+            return true;
+    return false;
+}
+
+static void look_at_block(void *ctx, size_t block, int slot)
+{
+    choice *c = ctx;
+    const attn_table *table = &c->head->table;
+    float *row = c->rows + (size_t)slot * table->cols;
+    best found = { .id = -1 };
+    for (size_t i = block * ROWS; i < attn_least((block + 1) * ROWS, table->rows); i++) {
+        attn_table_row(c->kernels, table, i, row);
+        double logit = c->kernels->dot_row(row, c->x, table->cols) + (c->head->bias ? (double)c->head->bias[i] : 0);
+        found.is_broken |= !isfinite(logit);
+        if ((found.id < 0 || logit > found.logit) && !is_forbidden(c->rules, (int32_t)i))
+            found = (best){ logit, (int32_t)i, found.is_broken };
+    }
+    c->blocks[block] = found;
+}
+
+uint64_t attn_choose_bytes(const attn_runtime *rt, const attn_head *head)
+{
+    uint64_t threads = (uint64_t)attn_runtime_threads(rt);
+    return attn_plus(attn_arena_bytes(threads * head->table.cols, sizeof(float)), attn_arena_bytes(attn_ceil_div(head->table.rows, ROWS), sizeof(best)));
+}
+
+attn_status attn_choose_word(attn_runtime *rt, const attn_head *head, const attn_writing *rules, const float *x, size_t read, int32_t *id, attn_arena *arena,
+                             attn_error *err)
+{
+    size_t num = attn_ceil_div(head->table.rows, ROWS), threads = (size_t)attn_runtime_threads(rt);
+    best found = { .id = -1 };
+    attn_arena_mark mark = attn_arena_save(arena);
+    choice c = { .kernels = attn_runtime_table(rt), .head = head, .rules = rules, .x = x };
+    c.rows = attn_arena_take(arena, threads * head->table.cols, sizeof *c.rows);
+    c.blocks = attn_arena_take(arena, num, sizeof *c.blocks);
+    attn_status st = c.rows && c.blocks ? ATTN_OK : attn_fail_memory(err);
+    if (st == ATTN_OK)
+        attn_parallel(rt, num, look_at_block, &c);
+    for (size_t b = 0; b < num && st == ATTN_OK; b++) {
+        if (c.blocks[b].is_broken)
+            st = attn_fail(err, ATTN_E_OVERFLOW, "logits", "a logit is too large for float32");
+        else if (c.blocks[b].id >= 0 && (found.id < 0 || c.blocks[b].logit > found.logit))
+            found = c.blocks[b];
+    }
+    attn_arena_rewind(arena, mark);
+    if (st == ATTN_OK && rules->forced_first >= 0 && read == 1)
+        found.id = rules->forced_first;
+    if (st == ATTN_OK && found.id < 0)
+        st = attn_fail(err, ATTN_E_INPUT, "bad_words_ids", "every word of the vocabulary is forbidden");
+    *id = found.id;
+    return st;
+}

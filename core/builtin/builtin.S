@@ -22,5 +22,8 @@ file bert_weights, "core/builtin/attnd-bert/model.safetensors"
 file gpt_config, "core/builtin/attnd-gpt/config.json"
 file gpt_tokenizer, "core/builtin/attnd-gpt/tokenizer.json"
 file gpt_weights, "core/builtin/attnd-gpt/model.safetensors"
+file translate_config, "core/builtin/attnd-translate/config.json"
+file translate_tokenizer, "core/builtin/attnd-translate/tokenizer.json"
+file translate_weights, "core/builtin/attnd-translate/model.safetensors"
 
 .section .note.GNU-stack, "", @progbits

@@ -17,15 +17,17 @@
     }
 MODEL(bert);
 MODEL(gpt);
+MODEL(translate);
 
 /* In the order in which a server that was told no model serves them; the first is its default. */
 static const attn_embedded_model models[] = {
     { "attnd-bert", bert_files },
     { "attnd-gpt", gpt_files },
+    { "attnd-translate", translate_files },
     { NULL, NULL },
 };
 
-static const char *const names[] = { "attnd-bert", "attnd-gpt", NULL };
+static const char *const names[] = { "attnd-bert", "attnd-gpt", "attnd-translate", NULL };
 _Static_assert(sizeof names / sizeof *names == sizeof models / sizeof *models, "every model has its name listed");
 
 const attn_embedded_model *attn_embedded_models(void)

@@ -17,7 +17,7 @@ from contract_case import ALL, MAPS, ContractCase
 from harness import ROOT, Server, flat, main
 
 SMALL = os.path.join(ROOT, "tests/golden/models")
-BUILTIN = ["attnd-bert", "attnd-gpt"]
+BUILTIN = ["attnd-bert", "attnd-gpt", "attnd-translate"]
 TEXT = "The animal didn't cross the street, because it was too tired."
 
 

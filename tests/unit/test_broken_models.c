@@ -279,8 +279,8 @@ START_TEST(a_source_that_is_none_is_named)
         { "tests/golden/models/none", ATTN_E_IO, "No such file" },
         { "tests/golden/models/bert/config.json", ATTN_E_IO, "Not a directory" },
         { "", ATTN_E_IO, "No such file" },
-        { "builtin:", ATTN_E_UNSUPPORTED, "there are: attnd-bert, attnd-gpt" },
-        { "builtin:attnd-BERT", ATTN_E_UNSUPPORTED, "there are: attnd-bert, attnd-gpt" },
+        { "builtin:", ATTN_E_UNSUPPORTED, "there are: attnd-bert, attnd-gpt, attnd-translate" },
+        { "builtin:attnd-BERT", ATTN_E_UNSUPPORTED, "there are: attnd-bert, attnd-gpt, attnd-translate" },
         { "tests/golden", ATTN_E_IO, "No such file" }, /* a directory without a model */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

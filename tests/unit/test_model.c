@@ -489,7 +489,9 @@ START_TEST(every_model_inside_the_program_opens_by_its_name_and_reads_texts)
 {
     static const struct {
         const char *name, *source, *model_type;
-    } inside[] = { { "attnd-bert", "builtin:attnd-bert", "bert" }, { "attnd-gpt", "builtin:attnd-gpt", "gpt2" } };
+    } inside[] = { { "attnd-bert", "builtin:attnd-bert", "bert" },
+                   { "attnd-gpt", "builtin:attnd-gpt", "gpt2" },
+                   { "attnd-translate", "builtin:attnd-translate", "marian" } };
     const char *const *names = attn_builtin_models();
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++, names++) {
         fixture f;

@@ -333,6 +333,13 @@ class Two(Generation):
         tokens = self.ask()["decoder_tokens"]
         self.assertEqual([(t["id"], t["special"]) for t in tokens], [(START, True)])
 
+    def test_the_readmes_rows_look_where_it_says(self):
+        result = self.ask(max_new_tokens=40, layers=[2], heads=[6])
+        read, written_from = ([t["text"] for t in result[side + "_tokens"]] for side in ("decoder", "encoder"))
+        rows = result["cross_attentions"]["data"][0][0]
+        for row, key, weight in (("\u2581weil", "\u2581it", 0.96), ("\u2581Das", "\u2581animal", 0.99), ("\u2581die", "\u2581street", 0.99)):
+            self.assertAlmostEqual(rows[read.index(row)][written_from.index(key)], weight, delta=0.005)
+
     def test_one_key_takes_all_the_weight(self):
         self.assertEqual(flat(self.ask()["decoder_attentions"]["data"]), [1] * 24)
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "attn.h"
-#include "unit.h"
+#include "model_list.h"
 
 static size_t left; /* allocations still granted */
 static bool refused;
@@ -110,8 +110,7 @@ static attn_runtime *runtime(void)
 
 START_TEST(opening_a_model_survives_every_allocation_that_fails)
 {
-    static const char *const sources[] = { "tests/golden/models/bert", "tests/golden/models/bert-sharded", "tests/golden/models/phi3-longrope" };
-    opened o = { runtime(), sources[_i] };
+    opened o = { runtime(), _i < num_models ? models[_i].path : _i == num_models ? "tests/golden/models/bert-sharded" : "tests/golden/models/phi3-longrope" };
     starve(open_and_close, &o, 10);
     attn_runtime_free(o.rt);
 }
@@ -144,7 +143,8 @@ int main(void)
     Suite *suite = suite_create("oom_model");
     TCase *tcase = tcase_create("oom");
     tcase_set_timeout(tcase, 120);
-    tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, 3);
+    list_models(true);
+    tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, num_models + 2);
     tcase_add_test(tcase, a_run_survives_every_allocation_that_fails);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);

@@ -151,12 +151,19 @@ typedef struct attn_normalizer_kind {
     /* Reads its settings; strings go into `memory`. NULL: it has none. */
     attn_status (*open)(attn_normalizer *, const attn_node *, attn_arena *memory);
     attn_status (*run)(const attn_normalizer *, attn_encoder *, const attn_stretch *in, attn_buffer *out);
-    size_t growth; /* bytes out per byte in at most; `open` may set another for its step */
-    size_t spread; /* code points out per byte in at most, likewise */
+    /* How much it writes at most; `open` may set other numbers for its step. */
+    size_t growth; /* bytes per byte in */
+    size_t spread; /* code points per byte in */
+    size_t points; /* code points per code point in */
+    bool settles;  /* behind it there is no code point that NFKD takes apart */
+    bool keeps;    /* behind it there is none if there was none before; likewise */
 } attn_normalizer_kind;
 struct attn_normalizer {
     const attn_normalizer_kind *kind;
-    size_t growth, spread;
+    size_t growth, spread, points;
+    size_t more;  /* bytes, and so code points, that it puts to every text beside that */
+    bool settled; /* before it there is no code point that NFKD takes apart: known when it is opened */
+    bool keeps;
     /* The kind's own: */
     unsigned flags;
     attn_text first, second;
@@ -167,8 +174,15 @@ struct attn_normalizer {
 typedef struct attn_normalizers {
     attn_normalizer *items; /* Sequences are flattened */
     size_t count;
-    size_t growth, spread; /* of all together; `growth` holds for each step's output too. 1 when there are none */
+    size_t growth, spread, more; /* of all together; `growth` and `more` hold for each step's output too. 1, 1, 0 when there are none */
+    bool settled;                /* behind the last of them */
 } attn_normalizers;
+
+/* What so many texts, so many bytes together, may become. */
+static inline attn_reach attn_normalizers_reach(const attn_normalizers *n, uint64_t bytes, uint64_t texts)
+{
+    return (attn_reach){ .bytes = bytes * n->growth + texts * n->more, .points = bytes * n->spread + texts * n->more };
+}
 
 ATTN_MUST_CHECK attn_status attn_normalizers_open(attn_normalizers *, const attn_node *, attn_arena *memory);
 /* *s is replaced by its normalised form, which lives in e->work until the next call. */
@@ -212,9 +226,9 @@ typedef struct attn_splitters {
 ATTN_MUST_CHECK attn_status attn_splitters_open(attn_splitters *, const attn_node *, attn_arena *memory);
 /* Gives a piece to splitter `index`, or to the model after the last. Empty pieces are dropped. */
 ATTN_MUST_CHECK attn_status attn_splitters_next(attn_encoder *, const attn_stretch *piece, size_t index);
-/* What the model gets at most for a normalised text: in one piece, and in all of them. */
+/* What the model gets at most for normalised text: in one piece, and in all of them. */
 attn_reach attn_splitters_reach(const attn_splitters *, attn_reach text);
-attn_reach attn_splitters_reach_all(const attn_splitters *, attn_reach text);
+attn_reach attn_splitters_reach_all(const attn_splitters *, attn_reach text, uint64_t pieces); /* that the text comes in */
 
 /* pre_tokenizer_cut.c: Split, and the splitters that know their delimiter by its class, which is then not 0 */
 attn_status attn_split_open(attn_splitter *, const attn_node *);
@@ -330,7 +344,7 @@ struct attn_tokenizer {
     attn_normalizers normalizers;
     attn_splitters splitters;
     attn_post_processor post_processor;
-    size_t longest_added; /* bytes */
+    size_t longest_added, shortest_raw; /* bytes; of those looked for in the text as sent, 0: there are none */
 };
 
 /* From a document that has been parsed; it may go afterwards. */

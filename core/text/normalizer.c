@@ -164,20 +164,6 @@ static attn_status keep_text(attn_text *out, attn_text text, const attn_node *n,
     return out->bytes ? ATTN_OK : attn_fail_memory(n->err);
 }
 
-/* How much each match may grow: by what a match has at least. */
-static attn_status regex_open(attn_normalizer *self, const attn_node *how)
-{
-    attn_text text = { .length = 0 };
-    attn_status st = attn_node_string(how, "Regex", &text);
-    if (st == ATTN_OK && memmem(text.bytes, text.length, "\\K", 2))
-        st = attn_node_fail(how, ATTN_E_UNSUPPORTED, "\\K is not known");
-    if (st == ATTN_OK)
-        st = attn_pattern_open(&self->pattern, how);
-    if (st == ATTN_OK && attn_pattern_least(self->pattern) == 0)
-        st = attn_node_fail(how, ATTN_E_UNSUPPORTED, "a pattern that may match nothing");
-    return st;
-}
-
 static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
 {
     attn_text pattern = { .length = 0 }, content = { .length = 0 };
@@ -185,7 +171,7 @@ static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_
     attn_status st = attn_node_need(&how, JSON_OBJECT);
     bool regex = st == ATTN_OK && attn_node_member(&how, "Regex").value;
     if (st == ATTN_OK)
-        st = regex ? regex_open(self, &how) : attn_node_string(&how, "String", &pattern);
+        st = regex ? attn_pattern_open_replacing(&self->pattern, &how) : attn_node_string(&how, "String", &pattern);
     if (st == ATTN_OK && !regex && pattern.length == 0)
         return attn_node_fail(&how, ATTN_E_FORMAT, "the pattern is empty");
     if (st == ATTN_OK)

@@ -216,6 +216,7 @@ struct attn_splitter {
     bool add_prefix_space; /* ByteLevel */
     bool cuts;             /* ByteLevel: at its pattern; Metaspace: at its sign */
     uint32_t sign;         /* CharDelimiterSplit's, Metaspace's */
+    uint64_t length;       /* FixedLength's, code points */
     attn_prepend prepend;  /* Metaspace */
 };
 typedef struct attn_splitters {
@@ -230,12 +231,14 @@ ATTN_MUST_CHECK attn_status attn_splitters_next(attn_encoder *, const attn_stret
 attn_reach attn_splitters_reach(const attn_splitters *, attn_reach text);
 attn_reach attn_splitters_reach_all(const attn_splitters *, attn_reach text, uint64_t pieces); /* that the text comes in */
 
-/* pre_tokenizer_cut.c: Split, and the splitters that know their delimiter by its class, which is then not 0 */
+/* pre_tokenizer_cut.c: Split, FixedLength, and the splitters that know their delimiter by its class, which is then not 0 */
 attn_status attn_split_open(attn_splitter *, const attn_node *);
 attn_status attn_digits_open(attn_splitter *, const attn_node *);
 attn_status attn_punctuation_open(attn_splitter *, const attn_node *);
 attn_status attn_delimiter_open(attn_splitter *, const attn_node *);
+attn_status attn_fixed_open(attn_splitter *, const attn_node *);
 attn_status attn_split_by_pattern(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
+attn_status attn_split_by_length(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
 attn_status attn_split_at_class(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
 /* byte_level.c, pre_tokenizer_metaspace.c */
 extern const attn_splitter_kind attn_byte_level, attn_metaspace;
@@ -254,12 +257,12 @@ typedef struct attn_model_settings {
 } attn_model_settings;
 typedef struct attn_model_kind {
     const char *type;
-    const char *sign; /* a member that tells an old file without model.type apart */
+    const char *sign; /* a member that tells an old file without model.type apart; NULL: there are none such */
     bool list;        /* the vocabulary is a list of pieces and scores */
     attn_status (*open)(attn_tokenizer *, const attn_node *);
     attn_status (*run)(attn_encoder *, const attn_stretch *word);
 } attn_model_kind;
-extern const attn_model_kind attn_wordpiece, attn_bpe_model, attn_unigram_model;
+extern const attn_model_kind attn_wordpiece, attn_bpe_model, attn_unigram_model, attn_wordlevel_model;
 /* Bytes of arena that BPE takes for words of this reach. */
 uint64_t attn_bpe_bytes(attn_reach word);
 /* The same for Unigram. */

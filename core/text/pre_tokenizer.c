@@ -97,6 +97,7 @@ static const attn_splitter_kind kinds[] = {
     { .type = "Punctuation", .open = attn_punctuation_open, .run = attn_split_at_class, .classify = punctuation_class },
     { .type = "Digits", .open = attn_digits_open, .run = attn_split_at_class, .classify = number_class },
     { .type = "CharDelimiterSplit", .open = attn_delimiter_open, .run = attn_split_at_class, .classify = delimiter_class },
+    { .type = "FixedLength", .open = attn_fixed_open, .run = attn_split_by_length },
     { .type = "Split", .open = attn_split_open, .run = attn_split_by_pattern },
 };
 

@@ -14,7 +14,7 @@ enum { BLOCK_FIRST = 64, BLOCK_MOST = 16384 }; /* tokens */
 
 static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t added)
 {
-    static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model, &attn_unigram_model };
+    static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model, &attn_unigram_model, &attn_wordlevel_model };
     attn_text type = { .length = 0 };
     attn_status st = attn_node_need(n, JSON_OBJECT);
     if (st != ATTN_OK)
@@ -22,7 +22,7 @@ static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t adde
     attn_node named = attn_node_member(n, "type");
     st = named.value ? attn_node_string(n, "type", &type) : ATTN_OK;
     for (size_t i = 0; st == ATTN_OK && i < sizeof kinds / sizeof *kinds; i++)
-        if (named.value ? attn_text_is(type, kinds[i]->type) : json_object_get(n->value, kinds[i]->sign) != NULL)
+        if (named.value ? attn_text_is(type, kinds[i]->type) : kinds[i]->sign && json_object_get(n->value, kinds[i]->sign))
             t->model = kinds[i];
     if (st != ATTN_OK)
         return st;

@@ -178,8 +178,9 @@ void srv_log_plain(const char *fmt, ...)
     int n = vsnprintf(text, sizeof text - 1, fmt, ap);
     va_end(ap);
     size_t length = n < 0 ? 0 : (size_t)n < sizeof text - 1 ? (size_t)n : sizeof text - 2;
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] == '\n' || text[i] == '\r')
+    for (size_t i = 0; i < length; i++) { /* names out of files may hold anything, and this goes to a terminal */
+        unsigned char c = (unsigned char)text[i], next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+        if (c < 0x20 || c == 0x7F || (c == 0xC2 && next >= 0x80 && next < 0xA0))
             text[i] = ' ';
     }
     text[length] = '\n';

@@ -133,7 +133,12 @@ static void log_model(const api_model *model)
         { .name = "parameters", .number = info->num_parameters },
         { .name = "bytes", .number = info->bytes },
     };
+    const attn_tokenizer *tokenizer = attn_model_get_tokenizer(model->model);
+    size_t ids = tokenizer ? attn_tokenizer_vocab_size(tokenizer) : 0;
     srv_log(SRV_INFO, "model", fields, sizeof fields / sizeof *fields);
+    if (ids > info->vocab_size)
+        srv_log_message(SRV_WARN, "model", "%s: the tokenizer has ids up to %zu and the model none from %zu on: texts that use such an id are refused",
+                        model->name, ids - 1, info->vocab_size);
     log_names(model->name, "unused_tensors", info->unused_tensors, info->num_unused_tensors);
     log_names(model->name, "ignored_keys", info->ignored_keys, info->num_ignored_keys);
 }

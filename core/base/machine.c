@@ -141,3 +141,27 @@ uint64_t attn_memory_allowed(void)
     keep_smaller(&bytes, attn_cgroup_memory("/proc/self/cgroup", "/sys/fs/cgroup"));
     return (uint64_t)bytes;
 }
+
+uint64_t attn_memory_line(const char *path, const char *key)
+{
+    unsigned long long kibibytes = 0;
+    char line[256];
+    size_t n = strlen(key);
+    FILE *f = fopen(path, "re");
+    while (f && kibibytes == 0 && fgets(line, sizeof line, f))
+        if (strncmp(line, key, n) == 0 && line[n] == ':' && sscanf(line + n + 1, "%llu", &kibibytes) != 1)
+            break;
+    if (f)
+        fclose(f);
+    return (uint64_t)kibibytes << 10;
+}
+
+uint64_t attn_memory_free(void)
+{
+    uint64_t system = attn_memory_line("/proc/meminfo", "MemAvailable"), own = attn_memory_line("/proc/self/status", "RssAnon");
+    double limit = attn_cgroup_memory("/proc/self/cgroup", "/sys/fs/cgroup");
+    uint64_t left = limit <= 0 ? UINT64_MAX : limit > (double)own ? (uint64_t)limit - own : 0; /* pages of files are given back under pressure */
+    if (system == 0)                                                                           /* a kernel or a sandbox that does not say */
+        system = attn_memory_allowed();
+    return system < left ? system : left;
+}

@@ -27,6 +27,7 @@ attn_status attn_runtime_new(attn_runtime **out, const attn_runtime_options *opt
     attn_runtime *rt = attn_calloc(1, sizeof *rt);
     if (!rt)
         return attn_fail_memory(err);
+    rt->memory = options->memory;
     attn_status st = pick_kernels(rt, options->kernels ? options->kernels : "auto", err);
     if (st == ATTN_OK)
         st = attn_thread_pool_init(&rt->pool, threads, err);

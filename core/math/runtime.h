@@ -30,6 +30,7 @@ typedef struct attn_thread_pool {
 struct attn_runtime {
     const attn_kernels *kernels;
     const attn_gemm *gemm;
+    uint64_t memory; /* that a model may take; 0: what is free */
     attn_thread_pool pool;
 };
 

@@ -8,8 +8,7 @@
 
 #include "model/json_file.h"
 
-static const char single_file[] = "model.safetensors", index_file[] = "model.safetensors.index.json", pickle_file[] = "pytorch_model.bin",
-                  pickle_index[] = "pytorch_model.bin.index.json";
+static const char single_file[] = "model.safetensors", index_file[] = "model.safetensors.index.json";
 
 static int by_name(const void *a, const void *b)
 {
@@ -141,13 +140,34 @@ static attn_status open_single(attn_checkpoint *c, const attn_source *source, at
     return st == ATTN_OK ? index_tensors(c, err) : st;
 }
 
+/* Endings of files that hold weights in a form that is not read, the usual ones first, and what makes a model.safetensors of them. PyTorch's are pickles,
+ * programs by nature: the command lets torch read nothing of them but tensors, keeps every name, and unties what shares memory. */
+#define PICKLE(files)                                                                                                                                          \
+    "is a pickle, which can run code and is not read; convert it once, in the model's directory: python3 -c \"import glob, torch, "                            \
+    "safetensors.torch as s; s.save_file({k: v.contiguous().clone() for f in glob.glob('" files "') for k, v in torch.load(f, 'cpu', "                         \
+    "weights_only=True).items()}, 'model.safetensors')\""
+#define OTHER(framework, flag)                                                                                                                                 \
+    "holds the weights as " framework " has them, which is not read; convert them once, in the model's directory, with transformers 4: "                       \
+    "python3 -c \"from transformers import AutoModelForPreTraining as A; A.from_pretrained('.', " flag "=True).save_pretrained('.')\""
+static const struct {
+    const char *ending, *text;
+} foreign[] = {
+    { "pytorch_model.bin", PICKLE("pytorch_model.bin") },
+    { "pytorch_model.bin.index.json", PICKLE("pytorch_model-*.bin") },
+    { "tf_model.h5", OTHER("TensorFlow", "from_tf") },
+    { "flax_model.msgpack", OTHER("Flax", "from_flax") },
+    { ".pt", PICKLE("*.pt") },
+    { ".pth", PICKLE("*.pth") },
+    { "model.bin", PICKLE("*model.bin") },
+};
+
 static attn_status refuse(const attn_source *source, attn_error *err)
 {
-    if (!attn_source_has(source, pickle_file) && !attn_source_has(source, pickle_index))
-        return attn_fail(err, ATTN_E_IO, single_file, "is missing, and so is %s", index_file);
-    return attn_fail(err, ATTN_E_UNSUPPORTED, pickle_file,
-                     "is a pickle, which can run code and is not read; convert it once, in the model's directory: python3 -c "
-                     "\"from transformers import AutoModel; AutoModel.from_pretrained('.').save_pretrained('.')\"");
+    char name[256];
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (attn_source_find(source, foreign[i].ending, name, sizeof name))
+            return attn_fail(err, ATTN_E_UNSUPPORTED, name, "%s", foreign[i].text);
+    return attn_fail(err, ATTN_E_IO, single_file, "is missing, and so is %s", index_file);
 }
 
 attn_status attn_checkpoint_open(attn_checkpoint *out, const attn_source *source, attn_error *err)

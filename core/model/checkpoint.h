@@ -21,7 +21,7 @@ typedef struct attn_checkpoint {
 } attn_checkpoint;
 
 /* model.safetensors, or the shards of model.safetensors.index.json, every one of whose entries must be in the shard it names.
- * ATTN_E_IO, ATTN_E_FORMAT, ATTN_E_UNSUPPORTED (only a pickle is there), ATTN_E_NOMEM. On error *out is zeroed. */
+ * ATTN_E_IO, ATTN_E_FORMAT, ATTN_E_UNSUPPORTED (the weights are there in another form: the text has the command that converts them), ATTN_E_NOMEM. On error *out is zeroed. */
 ATTN_MUST_CHECK attn_status attn_checkpoint_open(attn_checkpoint *out, const attn_source *, attn_error *);
 void attn_checkpoint_close(attn_checkpoint *); /* a zeroed one is fine */
 

@@ -16,14 +16,14 @@ static attn_status copy_text(char **out, const char *text, attn_error *err)
 
 static attn_status choose_family(attn_model *m, attn_config *c, attn_error *err)
 {
-    char known[320];
+    char known[sizeof ((attn_error *)0)->text - 96]; /* beside the name that was given */
     const char *type = attn_config_text(c, "model_type");
     attn_family_names(known, sizeof known);
     if (!type)
         return attn_fail(err, ATTN_E_UNSUPPORTED, attn_at(c->file, "model_type").text, "is missing or not a string, known are: %s", known);
     m->family = attn_family_find(type);
     if (!m->family)
-        return attn_fail(err, ATTN_E_UNSUPPORTED, attn_at(c->file, "model_type").text, "is \"%.80s\", known are: %s", type, known);
+        return attn_fail(err, ATTN_E_UNSUPPORTED, attn_at(c->file, "model_type").text, "is \"%.64s\", known are: %s", type, known);
     const char *architecture = attn_config_text(c, "architectures");
     attn_status st = copy_text(&m->model_type, type, err);
     if (st == ATTN_OK)

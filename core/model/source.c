@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/source.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -92,6 +93,30 @@ static const attn_embedded_file *embedded_file(const attn_source *s, const char 
 bool attn_source_has(const attn_source *s, const char *file)
 {
     return s->embedded ? embedded_file(s, file) != NULL : faccessat(s->directory, file, F_OK, 0) == 0;
+}
+
+static bool ends_in(const char *name, const char *ending)
+{
+    size_t n = strlen(name), tail = strlen(ending);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)name[i] < ' ' || name[i] == 0x7F) /* it would be shown on a terminal */
+            return false;
+    return n >= tail && strcmp(name + n - tail, ending) == 0;
+}
+
+bool attn_source_find(const attn_source *s, const char *ending, char *name, size_t size)
+{
+    *name = '\0';
+    int fd = s->embedded ? -1 : openat(s->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *all = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!all && fd >= 0)
+        close(fd);
+    for (struct dirent *entry = all ? readdir(all) : NULL; entry; entry = readdir(all))
+        if (ends_in(entry->d_name, ending) && strlen(entry->d_name) < size && (!*name || strcmp(entry->d_name, name) < 0))
+            memcpy(name, entry->d_name, strlen(entry->d_name) + 1);
+    if (all)
+        closedir(all);
+    return *name;
 }
 
 static attn_status map_file(attn_file *out, int fd, const char *name, attn_error *err)

@@ -35,6 +35,8 @@ ATTN_MUST_CHECK attn_status attn_source_open(attn_source **out, const char *name
 void attn_source_close(attn_source *); /* NULL is fine; files that were opened stay open */
 
 bool attn_source_has(const attn_source *, const char *file);
+/* The first file, in the order of names, that ends in `ending`; false: there is none. */
+bool attn_source_find(const attn_source *, const char *ending, char *name, size_t size);
 /* A regular file of this name. ATTN_E_IO, with the file in where. */
 ATTN_MUST_CHECK attn_status attn_file_open(attn_file *out, const attn_source *, const char *file, attn_error *);
 void attn_file_close(attn_file *); /* a zeroed one is fine */

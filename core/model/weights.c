@@ -2,8 +2,10 @@
  *
  * Two passes over the bind table. The first finds and checks every tensor and adds up the block; the second fills it. A matrix is widened and packed a few
  * panels at a time, through a scratch of that size, and its pages in the mapped file are given back at once: the weights are never held twice.
+ * Between the passes it is known what the model takes, and one that would not fit is refused before anything of it is read.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/weights.h"
+#include "math/runtime.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -334,6 +336,29 @@ static const char *dtype_of(const binder *b)
     return names[b->list[0].tensor->type];
 }
 
+/* The block, the scratch, and the pages of the one tensor that is being packed: what opening takes at most at a time. */
+static uint64_t needed_bytes(const binder *b)
+{
+    uint64_t largest = 0;
+    for (size_t i = 0; i < b->count; i++)
+        largest = b->list[i].tensor->bytes > largest ? b->list[i].tensor->bytes : largest;
+    return attn_plus(attn_plus(b->bytes, ALIGN), attn_plus(attn_times(b->step, 2 * sizeof(float)), largest));
+}
+
+static attn_status check_memory(const binder *b, const attn_runtime *rt)
+{
+    uint64_t need = needed_bytes(b), there = rt->memory ? rt->memory : attn_memory_free();
+    if (need <= there)
+        return ATTN_OK;
+    if (b->err && b->err->code == ATTN_OK) {
+        b->err->need = need;
+        b->err->limit = there;
+    }
+    return attn_fail(b->err, ATTN_E_LIMIT, b->checkpoint->file,
+                     "the model takes %.2f GB of memory, %.2f GB of that its weights once packed, and %.2f GB are free", (double)need * 1e-9,
+                     (double)b->bytes * 1e-9, (double)there * 1e-9);
+}
+
 static attn_status fill_all(binder *b, attn_weights *out)
 {
     attn_status st = ATTN_OK;
@@ -366,6 +391,8 @@ attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const a
         st = attn_fail_memory(err);
     if (st == ATTN_OK)
         st = resolve_all(&b, to);
+    if (st == ATTN_OK)
+        st = check_memory(&b, rt);
     if (st == ATTN_OK)
         st = fill_all(&b, out);
     if (st != ATTN_OK) {

@@ -101,7 +101,8 @@ typedef struct attn_weights {
 } attn_weights;
 
 /* Fills the targets as the table says. Errors name the tensor, and what was expected and found:
- * ATTN_E_FORMAT (missing, misshapen, not finite), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_NOMEM.
+ * ATTN_E_FORMAT (missing, misshapen, not finite), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_LIMIT (more memory than there is: the two figures
+ * are in the text, and in need and limit; nothing was read), ATTN_E_NOMEM.
  * The checkpoint's tensors that were found are marked used, and their pages given back. */
 ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *,
                                               const attn_bind_sizes *, const attn_bind_targets *, attn_error *);

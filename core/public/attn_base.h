@@ -41,7 +41,7 @@ typedef enum attn_status {
 typedef struct attn_error {
     attn_status code;
     char where[128];
-    char text[384];
+    char text[512];
     uint64_t limit, need; /* ATTN_E_LIMIT only */
 } attn_error;
 

@@ -35,7 +35,8 @@ typedef struct attn_model_info {
 /* source: a directory in Hugging Face layout (config.json; model.safetensors or model.safetensors.index.json and its shards; tokenizer.json, or the older
  * vocab.json with merges.txt, or vocab.txt, where there is one), or "builtin:NAME" for a model inside the program. Weights are mapped, packed for the
  * runtime's kernels, and the mapping is given back.
- * Errors name the file and the tensor or key in `where`, and say what was expected and what was found: ATTN_E_IO, _FORMAT, _UNSUPPORTED, _NOMEM.
+ * Errors name the file and the tensor or key in `where`, and say what was expected and what was found: ATTN_E_IO, _FORMAT, _UNSUPPORTED, _NOMEM,
+ * and _LIMIT for a model that would not fit into memory, before its weights are read.
  * The runtime must outlive the model. */
 ATTN_MUST_CHECK attn_status attn_model_open(attn_model **out, attn_runtime *, const char *source, attn_error *);
 void attn_model_close(attn_model *); /* NULL is fine */

@@ -10,6 +10,7 @@ typedef struct attn_runtime attn_runtime;
 typedef struct attn_runtime_options {
     int threads;         /* 0: attn_cpus_allowed() */
     const char *kernels; /* NULL or "auto", "ref", "avx2", "avx512"; one this CPU cannot run is ATTN_E_UNSUPPORTED */
+    uint64_t memory;     /* bytes that a model may take when it is opened; 0: attn_memory_free() at that time */
 } attn_runtime_options;
 
 /* The kernel table is a function of the CPU (features, family) and of the option, never of a timing: one machine gives the same bits
@@ -25,6 +26,8 @@ const char *attn_runtime_gemm_kernel(const attn_runtime *); /* "blis skx 32x12" 
 int attn_cpus_allowed(void);
 /* Bytes this process may use: the smaller of physical memory and its cgroup's limit. */
 uint64_t attn_memory_allowed(void);
+/* Of those, bytes that are free now: the smaller of what the system can give without swapping and what the cgroup's limit leaves beside this process. */
+uint64_t attn_memory_free(void);
 
 /* ---- the pool ------------------------------------------------------------------------------------------------------- *
  * A thread that works on a request brackets the work with enter and leave. Idle pool threads then help it in attn_parallel, as long as

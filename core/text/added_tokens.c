@@ -129,14 +129,17 @@ static attn_status add(attn_tokenizer *t, const attn_node *n, attn_added_token t
 }
 
 /* Special tokens come first, and of two with one form the first counts. */
-static void fill_raw(attn_added *a)
+static void fill_raw(attn_tokenizer *t)
 {
+    attn_added *a = &t->added;
     for (int special = 1; special >= 0; special--)
         for (size_t i = 0; i < a->count; i++)
             if (!a->tokens[i].normalized && a->tokens[i].special == (special == 1)) {
                 attn_trie_node *end = trie_reach(&a->raw, a->tokens[i].content);
                 if (!end->token)
                     end->token = (uint32_t)i + 1;
+                if (t->shortest_raw == 0 || a->tokens[i].content.length < t->shortest_raw)
+                    t->shortest_raw = a->tokens[i].content.length;
             }
 }
 
@@ -168,7 +171,7 @@ attn_status attn_added_open(attn_tokenizer *t, const attn_node *list)
             st = add(t, &item, token, &names);
     }
     if (st == ATTN_OK)
-        fill_raw(&t->added);
+        fill_raw(t);
     return st;
 }
 
@@ -194,7 +197,7 @@ attn_status attn_added_open_normalized(attn_tokenizer *t, const attn_node *list)
     size_t bytes = 0;
     for (size_t i = 0; i < t->added.count; i++)
         if (t->added.tokens[i].normalized)
-            bytes += t->added.tokens[i].content.length * t->normalizers.growth;
+            bytes += (size_t)attn_normalizers_reach(&t->normalizers, t->added.tokens[i].content.length, 1).bytes;
     attn_arena *scratch = attn_arena_new();
     attn_encoder e;
     attn_status st = ATTN_E_NOMEM;

@@ -167,4 +167,4 @@ static attn_status bert_run(const attn_normalizer *self, attn_encoder *e, const 
 
 /* Growth 3: a Hangul syllable gives three jamo. Most else shrinks; an ideograph of three bytes with two spaces gives five. No code point gives more code
  * points than it has bytes, accents being gone. */
-const attn_normalizer_kind attn_bert_normalizer = { .type = "BertNormalizer", .open = bert_open, .run = bert_run, .growth = 3, .spread = 1 };
+const attn_normalizer_kind attn_bert_normalizer = { .type = "BertNormalizer", .open = bert_open, .run = bert_run, .growth = 3, .spread = 1, .points = 4 };

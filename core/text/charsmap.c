@@ -48,6 +48,14 @@ static attn_text text_at(const attn_charsmap *m, size_t start)
     return (attn_text){ .bytes = text, .length = end ? (size_t)(end - text) : m->texts.length - start };
 }
 
+static size_t count_points(const char *s, size_t n)
+{
+    size_t points = 0;
+    for (size_t i = 0; i < n; i++)
+        points += ((unsigned char)s[i] & 0xC0) != 0x80;
+    return points;
+}
+
 /* What the shortest beginning of s in the table becomes; false when there is none. */
 static bool look_up(const attn_charsmap *m, const char *s, size_t n, attn_text *out)
 {
@@ -120,14 +128,14 @@ static attn_status take_apart(attn_charsmap *m, attn_text blob, const attn_node 
 /* A value that a text of `depth` bytes leads to. */
 static attn_status check_value(const attn_charsmap *m, size_t place, size_t depth, attn_normalizer *self, const attn_node *n)
 {
-    size_t start = place < m->count ? value_of(m->units[place]) : SIZE_MAX, points = 0;
+    size_t start = place < m->count ? value_of(m->units[place]) : SIZE_MAX;
     if (start > m->texts.length || (start < m->texts.length && ((unsigned char)m->texts.bytes[start] & 0xC0) == 0x80))
         return attn_node_fail(n, ATTN_E_FORMAT, "its trie leads to no text");
     attn_text text = text_at(m, start);
-    for (size_t i = 0; i < text.length; i++)
-        points += ((unsigned char)text.bytes[i] & 0xC0) != 0x80;
+    size_t points = count_points(text.bytes, text.length);
     self->growth = attn_most(self->growth, attn_ceil_div(text.length, depth));
     self->spread = attn_most(self->spread, attn_ceil_div(points, depth));
+    self->points = attn_most(self->points, points);
     return ATTN_OK;
 }
 
@@ -158,6 +166,74 @@ static attn_status check(const attn_charsmap *m, attn_normalizer *self, const at
     return st;
 }
 
+/* ---- how much settled text may grow ---- *
+ *
+ * Nearly all of a table is what NFKD does, so behind NFKD nearly none of it is ever met, and the few texts that grow most are not: worth knowing, for growths
+ * multiply. Every beginning that is looked up begins with a code point that NFKD leaves alone; these are walked, and all that the table has behind them. */
+
+typedef struct survey {
+    const attn_charsmap *map;
+    size_t growth, spread, points;
+    size_t left; /* steps; a table that takes more is none that anybody trained */
+} survey;
+
+static void note_value(survey *s, size_t start, size_t length)
+{
+    attn_text text = text_at(s->map, start);
+    size_t points = count_points(text.bytes, text.length);
+    s->growth = attn_most(s->growth, attn_ceil_div(text.length, length));
+    s->spread = attn_most(s->spread, attn_ceil_div(points, length));
+    s->points = attn_most(s->points, points);
+}
+
+/* One byte on from `place`; false when the walk ends there. `length` bytes are behind it then. */
+static bool step_on(survey *s, size_t *place, unsigned char byte, size_t length)
+{
+    const attn_charsmap *m = s->map;
+    size_t at = *place ^ byte;
+    if (s->left == 0 || byte == 0 || at >= m->count || label_of(m->units[at]) != byte)
+        return false;
+    s->left--;
+    *place = at ^ way_of(m->units[at]);
+    if (has_value(m->units[at]))
+        note_value(s, value_of(m->units[*place]), length);
+    return !has_value(m->units[at]);
+}
+
+static void walk_on(survey *s, size_t place, size_t length)
+{
+    for (unsigned byte = 1; byte < 256 && length < CHUNK_MAX; byte++) {
+        size_t next = place;
+        if (step_on(s, &next, (unsigned char)byte, length + 1))
+            walk_on(s, next, length + 1);
+    }
+}
+
+static void survey_settled(const attn_charsmap *m, attn_normalizer *self)
+{
+    survey s = { .map = m, .growth = 1, .spread = 1, .points = 1, .left = 1u << 18 };
+    for (uint32_t c = 1; c < 0x110000; c++) {
+        char bytes[4];
+        uint32_t parts[ATTN_DECOMPOSED_MAX];
+        size_t place = way_of(m->units[0]), n = attn_utf8_put(bytes, c);
+        if ((c >= 0xD800 && c < 0xE000) || (place ^ (unsigned char)bytes[0]) >= m->count ||
+            label_of(m->units[place ^ (unsigned char)bytes[0]]) != (unsigned char)bytes[0])
+            continue;
+        if (attn_decompose(c, true, parts) != 1 || parts[0] != c)
+            continue;
+        size_t i = 0;
+        while (i < n && step_on(&s, &place, (unsigned char)bytes[i], i + 1))
+            i++;
+        if (i == n)
+            walk_on(&s, place, n);
+    }
+    if (s.left > 0) {
+        self->growth = s.growth;
+        self->spread = s.spread;
+        self->points = s.points;
+    }
+}
+
 static attn_status charsmap_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
 {
     attn_node member = attn_node_member(n, "precompiled_charsmap");
@@ -172,6 +248,8 @@ static attn_status charsmap_open(attn_normalizer *self, const attn_node *n, attn
         st = take_apart(m, blob, &member, memory);
     if (st == ATTN_OK)
         st = check(m, self, &member, memory);
+    if (st == ATTN_OK && self->settled)
+        survey_settled(m, self);
     for (int c = 0; st == ATTN_OK && c < 128; c++) {
         char byte = (char)c;
         attn_text text;
@@ -215,14 +293,6 @@ static void remove_points(passage *p, size_t count)
     else if (p->begun)
         attn_rewrite_skip(&p->rewrite, count);
     p->waiting = false;
-}
-
-static size_t count_points(const char *s, size_t n)
-{
-    size_t points = 0;
-    for (size_t i = 0; i < n; i++)
-        points += ((unsigned char)s[i] & 0xC0) != 0x80;
-    return points;
 }
 
 /* `chunk` becomes `text`: code point for code point; what is left of the text is new, what is left of the chunk is gone. */
@@ -292,4 +362,6 @@ static attn_status charsmap_run(const attn_normalizer *self, attn_encoder *e, co
 }
 
 /* Growth and spread are the table's. */
-const attn_normalizer_kind attn_charsmap_normalizer = { .type = "Precompiled", .open = charsmap_open, .run = charsmap_run, .growth = 1, .spread = 1 };
+const attn_normalizer_kind attn_charsmap_normalizer = {
+    .type = "Precompiled", .open = charsmap_open, .run = charsmap_run, .growth = 1, .spread = 1, .points = 1
+};

@@ -5,11 +5,17 @@
  * tokens, and a piece of which nothing would be left, read as they are.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/byte_level.h"
-#include "text/pipeline.h"
+#include "text/pattern.h"
 
 #include <string.h>
 
 enum { STEPS_MAX = 16, DEPTH_MAX = 8, GROWTH_MAX = 64, BLOCK_BYTES = 65536 };
+
+/* What patterns are looked for with. */
+typedef struct searches {
+    attn_encoder encoder;
+    attn_status status; /* of the first search that failed */
+} searches;
 
 typedef struct step step;
 typedef struct step_kind {
@@ -23,11 +29,15 @@ struct step {
     size_t growth;
     attn_text first, second; /* borrowed from the tree: pieces are decoded while the file is open */
     uint64_t start, stop;
+    bool cleanup;
+    attn_pattern *pattern; /* Replace's, where it has one; closed when all is decoded */
+    searches *searches;
 };
 typedef struct steps {
     step items[STEPS_MAX];
     size_t count, growth;
     bool fused; /* what follows sees whole texts */
+    searches searches;
 } steps;
 
 static size_t put_text(char *out, size_t used, attn_text text)
@@ -71,20 +81,42 @@ static attn_status need_pattern(const step *s, const attn_node *n)
     return s->first.length > 0 ? ATTN_OK : attn_node_fail(n, ATTN_E_FORMAT, "what it looks for is empty");
 }
 
+static size_t replace_matches(const step *s, attn_text in, char *out)
+{
+    attn_pattern_scan scan = { .pattern = s->pattern, .text = in.bytes, .length = in.length };
+    size_t used = 0, done = 0, start, end;
+    bool found = true;
+    while (s->searches->status == ATTN_OK && found) {
+        s->searches->status = attn_pattern_next(&scan, &s->searches->encoder, &found, &start, &end);
+        if (!found || s->searches->status != ATTN_OK)
+            break;
+        used = put_text(out, used, (attn_text){ .bytes = in.bytes + done, .length = start - done });
+        used = put_text(out, used, s->second);
+        done = end;
+    }
+    return put_text(out, used, (attn_text){ .bytes = in.bytes + done, .length = in.length - done });
+}
+
+static size_t replace_either_run(const step *s, attn_text in, char *out)
+{
+    return s->pattern ? replace_matches(s, in, out) : replace_run(s, in, out);
+}
+
 static attn_status replace_open(step *s, const attn_node *n)
 {
     attn_node how = attn_node_member(n, "pattern");
     attn_status st = attn_node_need(&how, JSON_OBJECT);
-    if (st == ATTN_OK && !attn_node_member(&how, "String").value)
-        return attn_node_fail(&how, ATTN_E_UNSUPPORTED, "only {\"String\": ..} is known");
-    if (st == ATTN_OK)
+    bool regex = st == ATTN_OK && attn_node_member(&how, "Regex").value;
+    if (regex)
+        st = attn_pattern_open_replacing(&s->pattern, &how);
+    else if (st == ATTN_OK)
         st = attn_node_string(&how, "String", &s->first);
-    if (st == ATTN_OK)
+    if (st == ATTN_OK && !regex)
         st = need_pattern(s, &how);
     if (st == ATTN_OK)
         st = attn_node_string(n, "content", &s->second);
     if (st == ATTN_OK)
-        s->growth = attn_most(1, attn_ceil_div(s->second.length, s->first.length));
+        s->growth = attn_most(1, attn_ceil_div(s->second.length, regex ? attn_pattern_least(s->pattern) : s->first.length));
     return st;
 }
 
@@ -99,6 +131,30 @@ static attn_status bpe_open(step *s, const attn_node *n)
 {
     attn_status st = attn_node_string(n, "suffix", &s->first);
     return st == ATTN_OK ? need_pattern(s, n) : st;
+}
+
+/* ---- CTC ---- */
+
+/* What it does to neighbours that are equal is nothing to one piece. */
+static attn_status ctc_open(step *s, const attn_node *n)
+{
+    attn_status st = attn_node_string(n, "word_delimiter_token", &s->first);
+    if (st == ATTN_OK)
+        st = need_pattern(s, n);
+    if (st == ATTN_OK)
+        st = attn_node_string(n, "pad_token", &s->second);
+    return st == ATTN_OK ? attn_node_bool(n, "cleanup", &s->cleanup) : st;
+}
+
+static size_t ctc_run(const step *s, attn_text in, char *out)
+{
+    const attn_text space = { .bytes = " ", .length = 1 };
+    attn_text rest = { .bytes = out + in.length, .length = in.length }; /* out of the way of what is written */
+    if (s->second.length > 0)
+        rest.length = replace_run(&(step){ .first = s->second }, in, out + in.length);
+    else
+        (void)put_text(out, in.length, in);
+    return s->cleanup ? replace_run(&(step){ .first = s->first, .second = space }, rest, out) : put_text(out, 0, rest);
 }
 
 /* ---- bytes ---- */
@@ -180,7 +236,8 @@ static const step_kind kinds[] = {
     { .type = "ByteLevel", .run = byte_level_run, .growth = 3 },
     { .type = "Metaspace", .open = metaspace_open, .run = replace_run, .growth = 1 },
     { .type = "ByteFallback", .run = byte_fallback_run, .growth = 1 },
-    { .type = "Replace", .open = replace_open, .run = replace_run, .growth = 1 },
+    { .type = "Replace", .open = replace_open, .run = replace_either_run, .growth = 1 },
+    { .type = "CTC", .open = ctc_open, .run = ctc_run, .growth = 2 },
     { .type = "Fuse", .run = same_run, .growth = 1 },
     { .type = "Strip", .open = strip_open, .run = strip_run, .growth = 1 },
 };
@@ -197,7 +254,7 @@ static attn_status open_step(steps *all, const attn_node *n, attn_text type)
     if (all->count == STEPS_MAX)
         return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d decoders", STEPS_MAX);
     step *s = &all->items[all->count];
-    *s = (step){ .kind = &kinds[i], .growth = kinds[i].growth };
+    *s = (step){ .kind = &kinds[i], .growth = kinds[i].growth, .searches = &all->searches };
     attn_status st = kinds[i].open ? kinds[i].open(s, n) : ATTN_OK;
     if (st != ATTN_OK)
         return st;
@@ -265,23 +322,28 @@ static attn_text decode(const steps *all, attn_text text, char *const buffers[2]
     return text;
 }
 
-static attn_status decode_all(const steps *all, attn_vocabulary *v, attn_arena *memory, const attn_node *n)
+static attn_status decode_all(steps *all, attn_vocabulary *v, attn_arena *memory, const attn_node *n)
 {
-    size_t longest = 1;
-    for (size_t i = 0; i < v->size; i++)
+    size_t longest = 1, bytes = 0;
+    for (size_t i = 0; i < v->size; i++) {
         longest = attn_most(longest, v->pieces[i].text.length);
+        bytes += v->pieces[i].text.length;
+    }
     attn_arena *scratch = attn_arena_new();
     char *room = scratch ? attn_arena_take(scratch, 2 * longest, all->growth) : NULL;
     char *const buffers[2] = { room, room ? room + longest * all->growth : NULL };
+    all->searches.encoder = (attn_encoder){ .arena = scratch, .reach = { bytes * all->growth, bytes * all->growth } };
     store s = { .memory = memory };
     bool ok = room != NULL;
-    for (size_t i = 0; i < v->size && ok; i++) {
+    for (size_t i = 0; i < v->size && ok && all->searches.status == ATTN_OK; i++) {
         attn_piece *piece = &v->pieces[i];
         attn_text text = piece->text.bytes && !piece->special ? decode(all, piece->text, buffers) : (attn_text){ .length = 0 };
         ok = text.length == 0 || keep_display(&s, piece, text);
     }
     attn_arena_free(scratch);
-    return ok ? ATTN_OK : attn_fail_memory(n->err);
+    if (ok && all->searches.status == ATTN_E_INPUT)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "a pattern takes too long for the pieces");
+    return ok && all->searches.status == ATTN_OK ? ATTN_OK : attn_fail_memory(n->err);
 }
 
 attn_status attn_decoder_open(attn_tokenizer *t, const attn_node *n)
@@ -290,5 +352,9 @@ attn_status attn_decoder_open(attn_tokenizer *t, const attn_node *n)
     if (!n->value)
         return ATTN_OK;
     attn_status st = open_steps(&all, n, 0);
-    return st == ATTN_OK ? decode_all(&all, &t->vocabulary, t->memory, n) : st;
+    if (st == ATTN_OK)
+        st = decode_all(&all, &t->vocabulary, t->memory, n);
+    for (size_t i = 0; i < STEPS_MAX; i++)
+        attn_pattern_close(all.items[i].pattern);
+    return st;
 }

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { STEPS_MAX = 32, DEPTH_MAX = 8, GROWTH_MAX = 4096 };
+enum { STEPS_MAX = 32, DEPTH_MAX = 8, GROWTH_MAX = 4096, MORE_MAX = 1 << 20 };
 
 /* ---- normalization forms, lower case, accents ---- */
 
@@ -34,6 +34,16 @@ static attn_status nfkc_run(const attn_normalizer *self, attn_encoder *e, const 
 {
     (void)self;
     return attn_form_normalize(ATTN_NFKC, e, in, out);
+}
+
+/* One code point alone becomes two, U+0130, and NFKD takes it apart. */
+static attn_status lowercase_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
+{
+    (void)n;
+    (void)memory;
+    if (self->settled)
+        self->points = 1;
+    return ATTN_OK;
 }
 
 static attn_status lowercase_run(const attn_normalizer *self, attn_encoder *e, const attn_stretch *in, attn_buffer *out)
@@ -131,25 +141,27 @@ static attn_status strip_run(const attn_normalizer *self, attn_encoder *e, const
     return attn_encoder_handled(e, in->length);
 }
 
+static size_t count_points(attn_text text)
+{
+    size_t points = 0;
+    for (size_t i = 0; i < text.length; i++)
+        points += ((unsigned char)text.bytes[i] & 0xC0) != 0x80;
+    return points;
+}
+
+static bool is_ascii(attn_text text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        if ((unsigned char)text.bytes[i] >= 0x80)
+            return false;
+    return true;
+}
+
 static attn_status keep_text(attn_text *out, attn_text text, const attn_node *n, attn_arena *memory)
 {
     out->bytes = attn_arena_copy(memory, text.bytes, text.length);
     out->length = text.length;
     return out->bytes ? ATTN_OK : attn_fail_memory(n->err);
-}
-
-/* How much each match may grow: by what a match has at least. */
-static attn_status regex_open(attn_normalizer *self, const attn_node *how)
-{
-    attn_text text = { .length = 0 };
-    attn_status st = attn_node_string(how, "Regex", &text);
-    if (st == ATTN_OK && memmem(text.bytes, text.length, "\\K", 2))
-        st = attn_node_fail(how, ATTN_E_UNSUPPORTED, "\\K is not known");
-    if (st == ATTN_OK)
-        st = attn_pattern_open(&self->pattern, how);
-    if (st == ATTN_OK && attn_pattern_least(self->pattern) == 0)
-        st = attn_node_fail(how, ATTN_E_UNSUPPORTED, "a pattern that may match nothing");
-    return st;
 }
 
 static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_arena *memory)
@@ -159,7 +171,7 @@ static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_
     attn_status st = attn_node_need(&how, JSON_OBJECT);
     bool regex = st == ATTN_OK && attn_node_member(&how, "Regex").value;
     if (st == ATTN_OK)
-        st = regex ? regex_open(self, &how) : attn_node_string(&how, "String", &pattern);
+        st = regex ? attn_pattern_open_replacing(&self->pattern, &how) : attn_node_string(&how, "String", &pattern);
     if (st == ATTN_OK && !regex && pattern.length == 0)
         return attn_node_fail(&how, ATTN_E_FORMAT, "the pattern is empty");
     if (st == ATTN_OK)
@@ -168,8 +180,13 @@ static attn_status replace_open(attn_normalizer *self, const attn_node *n, attn_
         st = keep_text(&self->first, pattern, n, memory);
     if (st == ATTN_OK)
         st = keep_text(&self->second, content, n, memory);
-    if (st == ATTN_OK)
-        self->growth = self->spread = attn_most(1, attn_ceil_div(content.length, regex ? attn_pattern_least(self->pattern) : pattern.length));
+    if (st == ATTN_OK) {
+        size_t least = regex ? attn_pattern_least(self->pattern) : pattern.length, points = count_points(content);
+        self->growth = attn_most(1, attn_ceil_div(content.length, least));
+        self->spread = attn_most(1, attn_ceil_div(points, least));
+        self->points = attn_most(1, regex ? points : attn_ceil_div(points, count_points(pattern)));
+        self->keeps = is_ascii(content);
+    }
     return st;
 }
 
@@ -212,7 +229,8 @@ static attn_status prepend_open(attn_normalizer *self, const attn_node *n, attn_
 {
     attn_text text = { .length = 0 };
     attn_status st = attn_node_string(n, "prepend", &text);
-    self->growth = self->spread = 1 + text.length; /* for a text of one byte */
+    self->more = text.length;
+    self->keeps = is_ascii(text);
     return st == ATTN_OK ? keep_text(&self->first, text, n, memory) : st;
 }
 
@@ -228,17 +246,17 @@ static attn_status prepend_run(const attn_normalizer *self, attn_encoder *e, con
 /* ---- the table ---- */
 
 static const attn_normalizer_kind kinds[] = {
-    { .type = "NFD", .run = nfd_run, .growth = 3, .spread = 2 },
-    { .type = "NFC", .run = nfc_run, .growth = 3, .spread = 2 },
-    { .type = "NFKD", .run = nfkd_run, .growth = 11, .spread = 6 },
-    { .type = "NFKC", .run = nfkc_run, .growth = 11, .spread = 6 },
-    { .type = "Nmt", .run = nmt_run, .growth = 1, .spread = 1 },
-    { .type = "ByteLevel", .run = byte_level_run, .growth = 2, .spread = 1 },
-    { .type = "Lowercase", .run = lowercase_run, .growth = 2, .spread = 1 },
-    { .type = "StripAccents", .run = strip_accents_run, .growth = 1, .spread = 1 },
-    { .type = "Strip", .open = strip_open, .run = strip_run, .growth = 1, .spread = 1 },
+    { .type = "NFD", .run = nfd_run, .growth = 3, .spread = 2, .points = 4, .keeps = true },
+    { .type = "NFC", .run = nfc_run, .growth = 3, .spread = 2, .points = 4 },
+    { .type = "NFKD", .run = nfkd_run, .growth = 11, .spread = 6, .points = 18, .settles = true },
+    { .type = "NFKC", .run = nfkc_run, .growth = 11, .spread = 6, .points = 18 },
+    { .type = "Nmt", .run = nmt_run, .growth = 1, .spread = 1, .points = 1, .keeps = true },
+    { .type = "ByteLevel", .run = byte_level_run, .growth = 2, .spread = 1, .points = 4 },
+    { .type = "Lowercase", .open = lowercase_open, .run = lowercase_run, .growth = 2, .spread = 1, .points = 2, .keeps = true },
+    { .type = "StripAccents", .run = strip_accents_run, .growth = 1, .spread = 1, .points = 1, .keeps = true },
+    { .type = "Strip", .open = strip_open, .run = strip_run, .growth = 1, .spread = 1, .points = 1, .keeps = true },
     { .type = "Replace", .open = replace_open, .run = replace_run },
-    { .type = "Prepend", .open = prepend_open, .run = prepend_run },
+    { .type = "Prepend", .open = prepend_open, .run = prepend_run, .growth = 1, .spread = 1, .points = 1 },
 };
 
 static const attn_normalizer_kind *find_kind(attn_text type)
@@ -253,6 +271,15 @@ static const attn_normalizer_kind *find_kind(attn_text type)
     return NULL;
 }
 
+/* What steps with this one behind them write at most. Code points are bounded by the bytes before the step, and by the code points before it. */
+static void add_reach(attn_normalizers *steps, const attn_normalizer *step)
+{
+    size_t by_bytes = steps->growth * step->spread, by_points = step->points > GROWTH_MAX / steps->spread ? by_bytes : steps->spread * step->points;
+    steps->spread = attn_least(by_bytes, by_points);
+    steps->growth *= step->growth;
+    steps->more = steps->more * attn_most(step->growth, step->points) + step->more;
+}
+
 static attn_status open_step(attn_normalizers *steps, const attn_node *n, attn_text type, attn_arena *memory)
 {
     const attn_normalizer_kind *kind = find_kind(type);
@@ -261,14 +288,16 @@ static attn_status open_step(attn_normalizers *steps, const attn_node *n, attn_t
     if (steps->count == STEPS_MAX)
         return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d normalizers", STEPS_MAX);
     attn_normalizer *step = &steps->items[steps->count++];
-    *step = (attn_normalizer){ .kind = kind, .growth = kind->growth, .spread = kind->spread };
+    *step = (attn_normalizer){
+        .kind = kind, .growth = kind->growth, .spread = kind->spread, .points = kind->points, .settled = steps->settled, .keeps = kind->keeps
+    };
     attn_status st = kind->open ? kind->open(step, n, memory) : ATTN_OK;
     if (st != ATTN_OK)
         return st;
-    if (step->growth > GROWTH_MAX / steps->growth)
-        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "text could grow more than %d times", GROWTH_MAX);
-    steps->spread = steps->growth * step->spread;
-    steps->growth *= step->growth;
+    if (step->growth > GROWTH_MAX / steps->growth || steps->more * attn_most(step->growth, step->points) + step->more > MORE_MAX)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "text could grow more than %d times, or by more than %d bytes", GROWTH_MAX, MORE_MAX);
+    add_reach(steps, step);
+    steps->settled = kind->settles || (steps->settled && step->keeps);
     return ATTN_OK;
 }
 

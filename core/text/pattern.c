@@ -388,3 +388,17 @@ size_t attn_pattern_least(const attn_pattern *p)
     uint32_t points = 0;
     return pcre2_pattern_info(p->code, PCRE2_INFO_MINLENGTH, &points) == 0 ? points : 0;
 }
+
+attn_status attn_pattern_open_replacing(attn_pattern **out, const attn_node *n)
+{
+    attn_text text = { .length = 0 };
+    *out = NULL;
+    attn_status st = attn_node_string(n, "Regex", &text);
+    if (st == ATTN_OK && memmem(text.bytes, text.length, "\\K", 2))
+        st = attn_node_fail(n, ATTN_E_UNSUPPORTED, "\\K is not known");
+    if (st == ATTN_OK)
+        st = attn_pattern_open(out, n);
+    if (st == ATTN_OK && attn_pattern_least(*out) == 0)
+        st = attn_node_fail(n, ATTN_E_UNSUPPORTED, "a pattern that may match nothing");
+    return st;
+}

@@ -10,6 +10,8 @@
 
 /* Reads {"Regex": ".."} or {"String": ".."}. */
 ATTN_MUST_CHECK attn_status attn_pattern_open(attn_pattern **out, const attn_node *);
+/* The same, for one whose matches are replaced: one that may match nothing, or forgets where a match began, is refused. */
+ATTN_MUST_CHECK attn_status attn_pattern_open_replacing(attn_pattern **out, const attn_node *);
 void attn_pattern_close(attn_pattern *); /* NULL is fine */
 /* A match has at least so many bytes; 0 when it may be empty, or nobody knows. */
 size_t attn_pattern_least(const attn_pattern *);

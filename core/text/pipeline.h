@@ -151,12 +151,19 @@ typedef struct attn_normalizer_kind {
     /* Reads its settings; strings go into `memory`. NULL: it has none. */
     attn_status (*open)(attn_normalizer *, const attn_node *, attn_arena *memory);
     attn_status (*run)(const attn_normalizer *, attn_encoder *, const attn_stretch *in, attn_buffer *out);
-    size_t growth; /* bytes out per byte in at most; `open` may set another for its step */
-    size_t spread; /* code points out per byte in at most, likewise */
+    /* How much it writes at most; `open` may set other numbers for its step. */
+    size_t growth; /* bytes per byte in */
+    size_t spread; /* code points per byte in */
+    size_t points; /* code points per code point in */
+    bool settles;  /* behind it there is no code point that NFKD takes apart */
+    bool keeps;    /* behind it there is none if there was none before; likewise */
 } attn_normalizer_kind;
 struct attn_normalizer {
     const attn_normalizer_kind *kind;
-    size_t growth, spread;
+    size_t growth, spread, points;
+    size_t more;  /* bytes, and so code points, that it puts to every text beside that */
+    bool settled; /* before it there is no code point that NFKD takes apart: known when it is opened */
+    bool keeps;
     /* The kind's own: */
     unsigned flags;
     attn_text first, second;
@@ -167,8 +174,15 @@ struct attn_normalizer {
 typedef struct attn_normalizers {
     attn_normalizer *items; /* Sequences are flattened */
     size_t count;
-    size_t growth, spread; /* of all together; `growth` holds for each step's output too. 1 when there are none */
+    size_t growth, spread, more; /* of all together; `growth` and `more` hold for each step's output too. 1, 1, 0 when there are none */
+    bool settled;                /* behind the last of them */
 } attn_normalizers;
+
+/* What so many texts, so many bytes together, may become. */
+static inline attn_reach attn_normalizers_reach(const attn_normalizers *n, uint64_t bytes, uint64_t texts)
+{
+    return (attn_reach){ .bytes = bytes * n->growth + texts * n->more, .points = bytes * n->spread + texts * n->more };
+}
 
 ATTN_MUST_CHECK attn_status attn_normalizers_open(attn_normalizers *, const attn_node *, attn_arena *memory);
 /* *s is replaced by its normalised form, which lives in e->work until the next call. */
@@ -202,6 +216,7 @@ struct attn_splitter {
     bool add_prefix_space; /* ByteLevel */
     bool cuts;             /* ByteLevel: at its pattern; Metaspace: at its sign */
     uint32_t sign;         /* CharDelimiterSplit's, Metaspace's */
+    uint64_t length;       /* FixedLength's, code points */
     attn_prepend prepend;  /* Metaspace */
 };
 typedef struct attn_splitters {
@@ -212,16 +227,18 @@ typedef struct attn_splitters {
 ATTN_MUST_CHECK attn_status attn_splitters_open(attn_splitters *, const attn_node *, attn_arena *memory);
 /* Gives a piece to splitter `index`, or to the model after the last. Empty pieces are dropped. */
 ATTN_MUST_CHECK attn_status attn_splitters_next(attn_encoder *, const attn_stretch *piece, size_t index);
-/* What the model gets at most for a normalised text: in one piece, and in all of them. */
+/* What the model gets at most for normalised text: in one piece, and in all of them. */
 attn_reach attn_splitters_reach(const attn_splitters *, attn_reach text);
-attn_reach attn_splitters_reach_all(const attn_splitters *, attn_reach text);
+attn_reach attn_splitters_reach_all(const attn_splitters *, attn_reach text, uint64_t pieces); /* that the text comes in */
 
-/* pre_tokenizer_cut.c: Split, and the splitters that know their delimiter by its class, which is then not 0 */
+/* pre_tokenizer_cut.c: Split, FixedLength, and the splitters that know their delimiter by its class, which is then not 0 */
 attn_status attn_split_open(attn_splitter *, const attn_node *);
 attn_status attn_digits_open(attn_splitter *, const attn_node *);
 attn_status attn_punctuation_open(attn_splitter *, const attn_node *);
 attn_status attn_delimiter_open(attn_splitter *, const attn_node *);
+attn_status attn_fixed_open(attn_splitter *, const attn_node *);
 attn_status attn_split_by_pattern(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
+attn_status attn_split_by_length(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
 attn_status attn_split_at_class(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
 /* byte_level.c, pre_tokenizer_metaspace.c */
 extern const attn_splitter_kind attn_byte_level, attn_metaspace;
@@ -240,12 +257,12 @@ typedef struct attn_model_settings {
 } attn_model_settings;
 typedef struct attn_model_kind {
     const char *type;
-    const char *sign; /* a member that tells an old file without model.type apart */
+    const char *sign; /* a member that tells an old file without model.type apart; NULL: there are none such */
     bool list;        /* the vocabulary is a list of pieces and scores */
     attn_status (*open)(attn_tokenizer *, const attn_node *);
     attn_status (*run)(attn_encoder *, const attn_stretch *word);
 } attn_model_kind;
-extern const attn_model_kind attn_wordpiece, attn_bpe_model, attn_unigram_model;
+extern const attn_model_kind attn_wordpiece, attn_bpe_model, attn_unigram_model, attn_wordlevel_model;
 /* Bytes of arena that BPE takes for words of this reach. */
 uint64_t attn_bpe_bytes(attn_reach word);
 /* The same for Unigram. */
@@ -330,7 +347,7 @@ struct attn_tokenizer {
     attn_normalizers normalizers;
     attn_splitters splitters;
     attn_post_processor post_processor;
-    size_t longest_added; /* bytes */
+    size_t longest_added, shortest_raw; /* bytes; of those looked for in the text as sent, 0: there are none */
 };
 
 /* From a document that has been parsed; it may go afterwards. */

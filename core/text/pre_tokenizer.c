@@ -97,6 +97,7 @@ static const attn_splitter_kind kinds[] = {
     { .type = "Punctuation", .open = attn_punctuation_open, .run = attn_split_at_class, .classify = punctuation_class },
     { .type = "Digits", .open = attn_digits_open, .run = attn_split_at_class, .classify = number_class },
     { .type = "CharDelimiterSplit", .open = attn_delimiter_open, .run = attn_split_at_class, .classify = delimiter_class },
+    { .type = "FixedLength", .open = attn_fixed_open, .run = attn_split_by_length },
     { .type = "Split", .open = attn_split_open, .run = attn_split_by_pattern },
 };
 
@@ -120,7 +121,7 @@ static attn_status open_one(attn_splitters *list, const attn_node *n, attn_text 
     attn_status st = kind->open ? kind->open(self, n) : ATTN_OK;
     for (uint32_t c = 0; c < 128 && kind->classify; c++)
         self->ascii[c] = kind->classify(self, c);
-    if (st == ATTN_OK && attn_splitters_reach_all(list, (attn_reach){ 1, 1 }).bytes > GROWTH_MAX)
+    if (st == ATTN_OK && attn_splitters_reach_all(list, (attn_reach){ 1, 1 }, 1).bytes > GROWTH_MAX)
         st = attn_node_fail(n, ATTN_E_UNSUPPORTED, "text could grow more than %d times", GROWTH_MAX);
     return st;
 }
@@ -160,11 +161,13 @@ attn_reach attn_splitters_reach(const attn_splitters *list, attn_reach text)
     return text;
 }
 
-attn_reach attn_splitters_reach_all(const attn_splitters *list, attn_reach text)
+attn_reach attn_splitters_reach_all(const attn_splitters *list, attn_reach text, uint64_t pieces)
 {
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
         if (list->items[i].kind->grow)
-            text = list->items[i].kind->grow(&list->items[i], text, text.points);
+            text = list->items[i].kind->grow(&list->items[i], text, pieces);
+        pieces = text.points;
+    }
     return text;
 }
 

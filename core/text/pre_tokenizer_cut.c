@@ -45,6 +45,13 @@ attn_status attn_delimiter_open(attn_splitter *self, const attn_node *n)
     return attn_node_code_point(n, "delimiter", &self->sign);
 }
 
+attn_status attn_fixed_open(attn_splitter *self, const attn_node *n)
+{
+    attn_node length = attn_node_member(n, "length");
+    attn_status st = attn_node_integer(&length, INT64_MAX, &self->length);
+    return st == ATTN_OK && self->length == 0 ? attn_node_fail(&length, ATTN_E_FORMAT, "must be at least 1") : st;
+}
+
 attn_status attn_split_open(attn_splitter *self, const attn_node *n)
 {
     attn_node pattern = attn_node_member(n, "pattern");
@@ -139,4 +146,19 @@ attn_status attn_split_at_class(const attn_splitter *self, attn_encoder *e, cons
     if (st == ATTN_OK && done < in->length)
         st = add(&c, done, in->length, false);
     return st == ATTN_OK ? flush(&c) : st;
+}
+
+attn_status attn_split_by_length(const attn_splitter *self, attn_encoder *e, const attn_stretch *in, size_t index)
+{
+    attn_status st = ATTN_OK;
+    for (size_t start = 0, end = 0; st == ATTN_OK && start < in->length; start = end) {
+        uint32_t c;
+        for (uint64_t points = 0; points < self->length && end < in->length; points++)
+            end += attn_utf8_get(in->bytes + end, &c);
+        attn_stretch piece = attn_stretch_part(in, start, end);
+        st = attn_encoder_handled(e, end - start);
+        if (st == ATTN_OK)
+            st = attn_splitters_next(e, &piece, index + 1);
+    }
+    return st;
 }

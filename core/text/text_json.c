@@ -1,6 +1,7 @@
 /* text_json.c - jansson's tree with paths. See text_json.h.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/text_json.h"
+#include "base/json_weight.h"
 #include "text/unicode.h"
 
 #include <stdio.h>
@@ -20,6 +21,8 @@ attn_status attn_node_parse(attn_node *root, const char *json, size_t length, co
 {
     json_error_t why;
     *root = (attn_node){ .name = name, .err = err };
+    if (attn_json_weight(json, length) > ATTN_JSON_MOST)
+        return attn_fail(err, ATTN_E_FORMAT, name, "would take more than %d MB of memory to read", (int)(ATTN_JSON_MOST / 1000000));
     root->value = json_loadb(json, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
     if (root->value)
         return ATTN_OK;

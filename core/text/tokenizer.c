@@ -14,7 +14,7 @@ enum { BLOCK_FIRST = 64, BLOCK_MOST = 16384 }; /* tokens */
 
 static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t added)
 {
-    static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model, &attn_unigram_model };
+    static const attn_model_kind *const kinds[] = { &attn_wordpiece, &attn_bpe_model, &attn_unigram_model, &attn_wordlevel_model };
     attn_text type = { .length = 0 };
     attn_status st = attn_node_need(n, JSON_OBJECT);
     if (st != ATTN_OK)
@@ -22,7 +22,7 @@ static attn_status open_model(attn_tokenizer *t, const attn_node *n, size_t adde
     attn_node named = attn_node_member(n, "type");
     st = named.value ? attn_node_string(n, "type", &type) : ATTN_OK;
     for (size_t i = 0; st == ATTN_OK && i < sizeof kinds / sizeof *kinds; i++)
-        if (named.value ? attn_text_is(type, kinds[i]->type) : json_object_get(n->value, kinds[i]->sign) != NULL)
+        if (named.value ? attn_text_is(type, kinds[i]->type) : kinds[i]->sign && json_object_get(n->value, kinds[i]->sign))
             t->model = kinds[i];
     if (st != ATTN_OK)
         return st;
@@ -229,19 +229,33 @@ static size_t hash_count(const attn_tokenizer *t)
     return t->settings.longest_first > t->settings.longest_next ? t->settings.longest_first : t->settings.longest_next;
 }
 
-/* What unknown tokens of a text keep of it. */
-static size_t unknown_bytes(const attn_tokenizer *t, attn_reach text)
+/* How many texts that are normalised by themselves one text of so many bytes holds at most, added tokens between them. */
+static uint64_t texts_in(const attn_tokenizer *t, uint64_t bytes)
 {
-    return t->settings.unigram ? (size_t)attn_splitters_reach_all(&t->splitters, text).bytes : 0;
+    return t->shortest_raw ? (bytes + t->shortest_raw) / (1 + t->shortest_raw) + 1 : 1;
+}
+
+/* What all words of a text of so many bytes take at most. */
+static attn_reach reach_all(const attn_tokenizer *t, uint64_t bytes)
+{
+    uint64_t texts = texts_in(t, bytes);
+    attn_reach text = attn_normalizers_reach(&t->normalizers, bytes, texts);
+    return attn_splitters_reach_all(&t->splitters, text, t->added.normalized.count > 1 ? text.points : texts);
+}
+
+/* What unknown tokens of a text keep of it. */
+static size_t unknown_bytes(const attn_tokenizer *t, uint64_t bytes)
+{
+    return t->settings.unigram ? (size_t)reach_all(t, bytes).bytes : 0;
 }
 
 attn_status attn_encoder_open(attn_encoder *e, const attn_tokenizer *t, size_t bytes, attn_arena *arena, attn_cancel *cancel, attn_error *err)
 {
     *e = (attn_encoder){ .tokenizer = t, .arena = arena, .cancel = cancel, .err = err, .field = "text" };
-    e->reach = (attn_reach){ .bytes = bytes * t->normalizers.growth, .points = bytes * t->normalizers.spread };
-    size_t bound = bytes * t->normalizers.growth; /* at most 4 GiB * GROWTH_MAX */
+    e->reach = attn_normalizers_reach(&t->normalizers, bytes, 1); /* at most 4 GiB * GROWTH_MAX */
+    size_t bound = (size_t)e->reach.bytes;
     bool ok = true;
-    e->kept_room = bytes + bound + unknown_bytes(t, e->reach);
+    e->kept_room = bytes + (size_t)attn_normalizers_reach(&t->normalizers, bytes, texts_in(t, bytes)).bytes + unknown_bytes(t, bytes);
     for (size_t i = 0; ok && i < 2; i++)
         ok = open_buffer(&e->work[i], arena, bound) && open_buffer(&e->scratch[i], arena, scratch_bytes(bytes));
     e->marks = ok ? attn_mark_buffer_new(arena, bytes) : NULL;
@@ -358,13 +372,12 @@ uint64_t attn_tokenizer_bytes(const attn_tokenizer *t, size_t text_bytes)
     enum { PER_BLOCK = 256 }; /* alignment and red zone of one take, a header */
     if (text_bytes >= UINT32_MAX)
         return UINT64_MAX;
-    uint64_t n = text_bytes, normalised = n * t->normalizers.growth;
-    attn_reach text = { .bytes = normalised, .points = n * t->normalizers.spread };
-    attn_reach all = attn_splitters_reach_all(&t->splitters, text), word = attn_splitters_reach(&t->splitters, text);
+    uint64_t n = text_bytes, kept = attn_normalizers_reach(&t->normalizers, n, texts_in(t, n)).bytes;
+    attn_reach text = attn_normalizers_reach(&t->normalizers, n, 1), all = reach_all(t, n), word = attn_splitters_reach(&t->splitters, text);
     uint64_t tokens = t->settings.byte_fallback ? all.bytes : all.points;
     uint64_t spare = tokens + 2 * BLOCK_FIRST < 2 * BLOCK_MOST ? tokens + 2 * BLOCK_FIRST : 2 * BLOCK_MOST; /* in the last block of each list */
     uint64_t blocks = 32 + (tokens + spare) / BLOCK_MOST;
-    uint64_t buffers = 4 * n + 5 * (2 * normalised + 2 * scratch_bytes(text_bytes)) + 2 * (n + normalised + unknown_bytes(t, text));
+    uint64_t buffers = 4 * n + 5 * (2 * text.bytes + 2 * scratch_bytes(text_bytes)) + 2 * (n + kept + unknown_bytes(t, n));
     uint64_t scratch =
         attn_mark_buffer_bytes(text_bytes) + hash_count(t) * sizeof(uint64_t) + split_bytes(&t->splitters, text) + (has_patterns(t) ? attn_matcher_bytes() : 0);
     uint64_t model = t->settings.bpe ? attn_bpe_bytes(word) : t->settings.unigram ? attn_unigram_bytes(t->settings.unigram, word) : 0;

@@ -3,6 +3,7 @@
  * These files hold pieces alone; how a text is cut and framed was in the code of each family. It is written here as the tokenizer.json that the family's
  * files are converted to, with the pieces put in.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "base/json_weight.h"
 #include "text/pipeline.h"
 
 typedef struct family {
@@ -50,17 +51,22 @@ static const family gpt2 = {
 /* Hands every line to `take` with its number; an empty last one is none. */
 static attn_status each_line(attn_text text, json_t *into, const char *name, int (*take)(json_t *, attn_text, size_t), attn_error *err)
 {
+    enum { PER_LINE = 192 }; /* what jansson keeps beside its text */
     size_t number = 0;
+    uint64_t weight = text.length;
     const char *end = text.bytes + text.length, *next;
-    for (const char *line = text.bytes; line < end; line = next, number++) {
+    for (const char *line = text.bytes; line < end && weight <= ATTN_JSON_MOST; line = next, number++) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         next = newline ? newline + 1 : end;
         attn_text content = { .bytes = line, .length = (size_t)((newline ? newline : end) - line) };
         if (content.length > 0 && content.bytes[content.length - 1] == '\r')
             content.length--;
+        weight += PER_LINE;
         if (take(into, content, number) != 0)
             return attn_fail(err, ATTN_E_FORMAT, name, "line %zu is not UTF-8", number + 1);
     }
+    if (weight > ATTN_JSON_MOST)
+        return attn_fail(err, ATTN_E_FORMAT, name, "would take more than %d MB of memory to read", (int)(ATTN_JSON_MOST / 1000000));
     return ATTN_OK;
 }
 

@@ -184,6 +184,10 @@ BPE_MODELS = [
 ]
 BPE_VARIANTS += [(name + cut, {"model": model, **splitter(*words)} if words else {"model": model, "pre_tokenizer": None})
                  for name, model in BPE_MODELS for cut, words in ((", a word", []), (", words", ["Whitespace"]))]
+BPE_VARIANTS += [(f"FixedLength {n}", splitter(*w, {"type": "FixedLength", "length": n}, LETTERS)) for n in (1, 3, 1000) for w in ([], ["Whitespace"])]
+WORDS = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {w: i for i, w in enumerate(["[UNK]", "The", "didn", "'", "t", "abcd", "中文ひらがな", "é", "The animal", " "])}}
+BPE_VARIANTS += [("WordLevel" + name, {"model": WORDS, "pre_tokenizer": words}) for name, words in (
+    ("", None), (", words", {"type": "Whitespace"}), (", punctuation", {"type": "BertPreTokenizer"}), (", letters", {"type": "FixedLength", "length": 1}))]
 BPE_TEXTS = ["The animal didn't  cross the\tstreet, 12345 ½ times.\r\n\n  It'S (a.b, c!) ", "", " ", "café ▁ 中文ひらがな ___--e\u0301 👩🏽 \u180e\u00a0 x",
              "abcd aabbccdd ▁a▁b▁▁ab éaé zabza ddddddcba", "abcdabcaabbcdéa▁bdacbdbacbdabcabdcbabdcabcbdabcbadbcabdcbadcbadbcabcdbacdbacdabcdbdbcabdcbdac dba",
              "<|endoftext|>a<|endoftext|> b"]

@@ -7,6 +7,7 @@
 #include "attn.h"
 #include "model_files.h"
 #include "unit.h"
+#include "model_list.h"
 
 static size_t left; /* allocations still granted */
 static bool refused;
@@ -156,9 +157,7 @@ static attn_runtime *runtime(void)
 
 START_TEST(opening_a_model_survives_every_allocation_that_fails)
 {
-    static const char *const sources[] = { "tests/golden/models/bert", "tests/golden/models/bert-sharded", "tests/golden/models/phi3-longrope",
-                                           "tests/golden/models/bart" };
-    opened o = { runtime(), sources[_i] };
+    opened o = { runtime(), _i < num_models ? models[_i].path : _i == num_models ? "tests/golden/models/bert-sharded" : "tests/golden/models/phi3-longrope" };
     starve(open_and_close, &o, 10);
     attn_runtime_free(o.rt);
 }
@@ -229,8 +228,9 @@ int main(void)
     Suite *suite = suite_create("oom_model");
     TCase *tcase = tcase_create("oom");
     tcase_set_timeout(tcase, 120);
-    tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, 4);
     tcase_add_test(tcase, reading_a_generation_config_survives_every_allocation_that_fails);
+    list_models(true);
+    tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, num_models + 2);
     tcase_add_test(tcase, a_run_survives_every_allocation_that_fails);
     tcase_add_loop_test(tcase, writing_survives_every_allocation_that_fails, 0, 2);
     tcase_add_loop_test(tcase, encoder_and_decoder_survive_every_allocation_that_fails, 0, 2);

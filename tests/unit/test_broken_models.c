@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "attn.h"
+#include "model/family.h"
 #include "model_files.h"
 
 typedef enum change {
@@ -98,8 +99,6 @@ static const broken in_one_file[] = {
     { REPLACE, CONFIG, "\"type_vocab_size\": 2", "\"type_vocab_size\": 0", ATTN_E_FORMAT, AT_CONFIG("type_vocab_size"), "is 0", 0 },
     { REPLACE, CONFIG, "\"vocab_size\": 900", "\"vocab_size\": 901", ATTN_E_FORMAT, AT_WEIGHTS("embeddings.word_embeddings.weight"),
       "shape is [900, 32], expected [901, 32]", 0 },
-    { REPLACE, CONFIG, "\"vocab_size\": 900", "\"vocab_size\": 300", ATTN_E_FORMAT, "tokenizer.json", "has ids up to 899, but the model's vocab_size is 300",
-      0 },
     { REPLACE, CONFIG, "\"layer_norm_eps\": 1e-12,", "", ATTN_E_FORMAT, AT_CONFIG("layer_norm_eps"), "is missing, must be a number", 0 },
     { REPLACE, CONFIG, "\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": 0", ATTN_E_FORMAT, AT_CONFIG("layer_norm_eps"), "is 0, must be a number", 0 },
     { REPLACE, CONFIG, "\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": -1e-12", ATTN_E_FORMAT, AT_CONFIG("layer_norm_eps"), "must be a number", 0 },
@@ -255,16 +254,59 @@ START_TEST(a_sharded_model_with_one_thing_wrong_is_refused_by_name)
 }
 END_TEST
 
-START_TEST(a_pickle_alone_is_refused_with_the_way_out)
+START_TEST(weights_in_another_form_are_refused_with_the_way_out)
+{
+    static const char *const cases[][2] = {
+        { "pytorch_model.bin", "glob('pytorch_model.bin')" },
+        { "pytorch_model.bin.index.json", "glob('pytorch_model-*.bin')" },
+        { "tf_model.h5", "from_tf=True" },
+        { "flax_model.msgpack", "from_flax=True" },
+        { "consolidated.00.pth", "glob('*.pth')" },
+        { "model.pt", "glob('*.pt')" },
+        { "adapter_model.bin", "glob('*model.bin')" },
+    };
+    attn_error err = { 0 };
+    model_copy copy = copy_model("tests/golden/models/bert");
+    file_remove(copy.path, WEIGHTS);
+    file_write(copy.path, "training_args.bin", "x", 1); /* no weights */
+    if (_i == 0)
+        file_write(copy.path, "a.pt", "x", 1); /* the usual name goes first */
+    file_write(copy.path, cases[_i][0], "x", 1);
+    ck_assert_int_eq(open_copy(copy.path, &err), ATTN_E_UNSUPPORTED);
+    ck_assert_str_eq(err.where, cases[_i][0]);
+    ck_assert_ptr_nonnull(strstr(err.text, "once, in the model's directory"));
+    ck_assert_ptr_nonnull(strstr(err.text, "python3 -c \""));
+    ck_assert_ptr_nonnull(strstr(err.text, cases[_i][1]));
+    ck_assert_int_eq(err.text[strlen(err.text) - 1], '"'); /* the command is whole */
+    remove_copy(&copy);
+}
+END_TEST
+
+START_TEST(a_folder_without_weights_lacks_model_safetensors)
 {
     attn_error err = { 0 };
     model_copy copy = copy_model("tests/golden/models/bert");
     file_remove(copy.path, WEIGHTS);
-    file_write(copy.path, "pytorch_model.bin", "x", 1);
+    file_write(copy.path, "training_args.bin", "x", 1);
+    file_write(copy.path, "\033[31m.pt", "x", 1); /* not shown to a terminal */
+    ck_assert_int_eq(open_copy(copy.path, &err), ATTN_E_IO);
+    ck_assert_str_eq(err.where, WEIGHTS);
+    remove_copy(&copy);
+}
+END_TEST
+
+START_TEST(the_list_of_families_is_whole_whatever_was_asked_for)
+{
+    attn_error err = { 0 };
+    char names[1024], config[400] = "{\"model_type\": \"";
+    attn_family_names(names, sizeof names);
+    memset(config + strlen(config), 'x', 200);
+    strcat(config, "\"}");
+    model_copy copy = copy_model("tests/golden/models/bert");
+    file_write(copy.path, CONFIG, config, strlen(config));
     ck_assert_int_eq(open_copy(copy.path, &err), ATTN_E_UNSUPPORTED);
-    ck_assert_str_eq(err.where, "pytorch_model.bin");
-    ck_assert_ptr_nonnull(strstr(err.text, "save_pretrained"));
-    ck_assert_int_eq(err.text[strlen(err.text) - 1], '"'); /* the command is whole */
+    ck_assert_msg(strlen(err.text) > strlen(names) && strcmp(err.text + strlen(err.text) - strlen(names), names) == 0, "%s", err.text);
+    ck_assert_ptr_nonnull(strstr(err.text, "xxx\", known are: bert, "));
     remove_copy(&copy);
 }
 END_TEST
@@ -306,6 +348,7 @@ START_TEST(harmless_oddities_are_taken)
         { REPLACE, WEIGHTS, "\"__metadata__\"", "\"nothing\":{\"dtype\":\"F4\",\"shape\":[0],\"data_offsets\":[0,0]},\"__metadata__\"", ATTN_OK, "", "", 0 },
         { REPLACE, WEIGHTS, "{\"format\":\"pt\"}", "{}\n ", ATTN_OK, "", "", 0 },
         { REMOVE, "tokenizer.json", "", "", ATTN_OK, "", "", 0 },
+        { REPLACE, "tokenizer.json", "\"[MASK]\": 4,", "\"[MASK]\": 4, \"beyond\": 5000,", ATTN_OK, "", "", 0 },
     };
     check("tests/golden/models/bert", &fine[_i]);
 }
@@ -318,9 +361,11 @@ int main(void)
     tcase_set_timeout(tcase, 30);
     tcase_add_loop_test(tcase, a_model_with_one_thing_wrong_is_refused_by_name, 0, sizeof in_one_file / sizeof *in_one_file);
     tcase_add_loop_test(tcase, a_sharded_model_with_one_thing_wrong_is_refused_by_name, 0, sizeof in_shards / sizeof *in_shards);
-    tcase_add_test(tcase, a_pickle_alone_is_refused_with_the_way_out);
+    tcase_add_loop_test(tcase, weights_in_another_form_are_refused_with_the_way_out, 0, 7);
+    tcase_add_test(tcase, a_folder_without_weights_lacks_model_safetensors);
+    tcase_add_test(tcase, the_list_of_families_is_whole_whatever_was_asked_for);
     tcase_add_test(tcase, a_source_that_is_none_is_named);
-    tcase_add_loop_test(tcase, harmless_oddities_are_taken, 0, 10);
+    tcase_add_loop_test(tcase, harmless_oddities_are_taken, 0, 11);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);
 }

@@ -2,6 +2,7 @@
  *
  * What the library gave is in tests/golden/tokenizers (make_tokenizer_goldens.py), and for published tokenizers in the shared test data.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "text/text_json.h"
 #include "tokenizer_compare.h"
 
 #include "text/pipeline.h"
@@ -285,6 +286,32 @@ START_TEST(a_piece_reads_without_its_prefix)
 }
 END_TEST
 
+/* What the library's decoders make of these pieces as tokens by themselves. */
+START_TEST(pieces_read_as_their_decoder_says)
+{
+    static const struct {
+        const char *decoder, *piece, *display;
+    } cases[] = {
+        { "{\"type\":\"CTC\",\"pad_token\":\"<pad>\",\"word_delimiter_token\":\"|\",\"cleanup\":true}", "|", " " },
+        { "{\"type\":\"CTC\",\"pad_token\":\"<pad>\",\"word_delimiter_token\":\"|\",\"cleanup\":true}", "a<pad>b|c", "ab c" },
+        { "{\"type\":\"CTC\",\"pad_token\":\"<pad>\",\"word_delimiter_token\":\"|\",\"cleanup\":true}", "<pad>", "<pad>" }, /* nothing would be left */
+        { "{\"type\":\"CTC\",\"pad_token\":\"<pad>\",\"word_delimiter_token\":\"|\",\"cleanup\":false}", "a|b", "a|b" },
+        { "{\"type\":\"CTC\",\"pad_token\":\"\",\"word_delimiter_token\":\"ab\",\"cleanup\":true}", "aabb", "a b" },
+        { "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a)b\"},\"content\":\"[$1]\"}", "xab", "x[$1]" },
+        { "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"[aeiou]+\"},\"content\":\"\"}", "houses", "hss" },
+        { "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\p{Lu}\"},\"content\":\"long for it\"}", "AbC", "long for itblong for it" },
+    };
+    char json[1000];
+    attn_text text, display;
+    snprintf(json, sizeof json, "{\"decoder\":%s,\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"%s\":1}}}", cases[_i].decoder,
+             cases[_i].piece);
+    attn_tokenizer *t = open_bytes(json, strlen(json));
+    ck_assert(attn_tokenizer_piece(t, 1, &text, &display));
+    ck_assert_msg(attn_text_is(display, cases[_i].display), "\"%.*s\"", (int)display.length, display.bytes);
+    attn_tokenizer_close(t);
+}
+END_TEST
+
 START_TEST(every_id_has_its_piece_and_none_beyond)
 {
     attn_tokenizer *t = open_small_bert();
@@ -333,6 +360,7 @@ int main(void)
     suite_add_tcase(s, golden);
     TCase *own = tcase_create("own");
     tcase_add_test(own, a_piece_reads_without_its_prefix);
+    tcase_add_loop_test(own, pieces_read_as_their_decoder_says, 0, 8);
     tcase_add_test(own, every_id_has_its_piece_and_none_beyond);
     tcase_add_test(own, a_length_that_only_special_tokens_fill_leaves_them_alone);
     suite_add_tcase(s, own);

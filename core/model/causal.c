@@ -54,6 +54,12 @@ void attn_decoder_rotate(attn_model *m, attn_config *c, double theta, double par
         m->forms[ATTN_STACK_SELF][l].rope = &m->ropes[0];
 }
 
+void attn_decoder_rotate_whole(attn_model *m, attn_config *c, double theta)
+{
+    attn_decoder_rotate(m, c, theta, 1);
+    attn_rope_check_whole(&m->ropes[0], c, m->info.head_dim);
+}
+
 size_t attn_decoder_window(attn_config *c)
 {
     return attn_config_size_or(c, "sliding_window", 1, ATTN_MAX_POSITIONS, attn_config_is_null(c, "sliding_window") ? 0 : 4096);

@@ -44,6 +44,8 @@ extern const attn_decoder_keys attn_llama_keys; /* as most have them since Llama
 bool attn_decoder_configure(attn_model *, attn_config *, const attn_decoder_keys *, size_t feed_per_hidden);
 /* One rotary embedding for all layers. */
 void attn_decoder_rotate(attn_model *, attn_config *, double theta, double part);
+/* The same of whole heads: a file that says otherwise is refused. */
+void attn_decoder_rotate_whole(attn_model *, attn_config *, double theta);
 /* sliding_window: 4096 where it is missing, 0 where it is null. */
 size_t attn_decoder_window(attn_config *);
 /* Which layers see a window of `window` tokens, themselves included: those that layer_types calls sliding_attention; where that key is missing, those for which

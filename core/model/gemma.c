@@ -62,7 +62,7 @@ static void gemma_configure(attn_model *m, attn_config *c)
     attn_config_choice_or_first(c, "hidden_activation", tanh_only);
     if (m->act == ATTN_ACT_GELU) /* as first published; the tanh form was meant */
         m->act = ATTN_ACT_GELU_TANH;
-    attn_decoder_rotate(m, c, 10000, 1);
+    attn_decoder_rotate_whole(m, c, 10000);
 }
 
 static bool not_every(size_t layer, size_t number)
@@ -86,7 +86,7 @@ static void gemma2_configure(attn_model *m, attn_config *c)
 {
     if (!configure(m, c, "hidden_activation", SANDWICH))
         return;
-    attn_decoder_rotate(m, c, 10000, 1);
+    attn_decoder_rotate_whole(m, c, 10000);
     read_scores(m, c, 50, 2);
 }
 

@@ -48,7 +48,7 @@ static bool configure(attn_model *m, attn_config *c, double theta)
     m->traits = ATTN_DECODER_GATED;
     if (!attn_decoder_configure(m, c, &attn_llama_keys, 0))
         return false;
-    attn_decoder_rotate(m, c, theta, 1);
+    attn_decoder_rotate_whole(m, c, theta);
     return true;
 }
 

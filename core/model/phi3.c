@@ -35,7 +35,10 @@ static void configure(attn_model *m, attn_config *c)
     m->traits = ATTN_DECODER_GATED;
     if (!attn_decoder_configure(m, c, &attn_llama_keys, 0))
         return;
+    bool has_original = attn_config_has(c, "original_max_position_embeddings");
     attn_decoder_rotate(m, c, 10000, 1);
+    if (c->status == ATTN_OK && m->ropes[0].kind == ATTN_ROPE_LONG && !has_original)
+        c->status = attn_fail(c->err, ATTN_E_FORMAT, attn_at(c->file, "original_max_position_embeddings").text, "is missing beside rope_scaling");
     if (c->status == ATTN_OK && m->ropes[0].kind != ATTN_ROPE_PLAIN && m->ropes[0].kind != ATTN_ROPE_LONG) /* "yarn" has another meaning in old files */
         c->status =
             attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "rope_scaling").text, "is of a type that Phi 3 does not have, known are: longrope, su");

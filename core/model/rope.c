@@ -65,6 +65,13 @@ static void check_width(const attn_rope *r, attn_config *c)
         c->status = attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "head_dim").text, "%zu columns of a head cannot be rotated in pairs", r->width);
 }
 
+void attn_rope_check_whole(const attn_rope *r, attn_config *c, size_t head_dim)
+{
+    if (c->status == ATTN_OK && r->width != head_dim)
+        c->status =
+            attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "partial_rotary_factor").text, "is less than 1, and this family rotates whole heads");
+}
+
 static void read_kind(attn_rope *r, attn_config *c, size_t max_positions)
 {
     static const attn_choice kinds[] = { { "default", ATTN_ROPE_PLAIN },   { "linear", ATTN_ROPE_LINEAR },
@@ -119,6 +126,7 @@ void attn_rope_configure_both(attn_rope ropes[2], attn_config *c, const attn_rop
         if (given)
             attn_config_leave(outer, &one);
         check_width(&ropes[i], outer);
+        attn_rope_check_whole(&ropes[i], outer, s->head_dim);
     }
     if (has_sections)
         attn_config_leave(c, &sections);
@@ -132,8 +140,11 @@ void attn_rope_configure(attn_rope *r, attn_config *c, size_t head_dim, size_t m
     *r = (attn_rope){ .size = 1, .factor = 1 };
     r->theta = attn_config_number_or(c, "rope_theta", 1.001, 1e15, theta);
     part = attn_config_number_or(c, "partial_rotary_factor", 0, 1, part);
+    bool has_original = attn_config_has(c, "original_max_position_embeddings");
     r->original = attn_config_number_or(c, "original_max_position_embeddings", 2, ATTN_MAX_POSITIONS, (double)max_positions);
     bool given = attn_config_enter(c, key, &section);
+    if (given && has_original) /* the section's gives way to it */
+        attn_config_take(&section, "original_max_position_embeddings");
     read_form(r, given ? &section : NULL, head_dim, max_positions, part);
     if (given)
         attn_config_leave(c, &section);

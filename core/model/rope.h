@@ -36,6 +36,8 @@ typedef struct attn_rope_sections {
     double theta[2];
 } attn_rope_sections;
 void attn_rope_configure_both(attn_rope ropes[2], attn_config *, const attn_rope_sections *);
+/* Refuses a rope that turns a part of a head: transformers reads that key for some families only. */
+void attn_rope_check_whole(const attn_rope *, attn_config *, size_t head_dim);
 /* Positions there are: max_positions, or with a dynamic base `factor` times as many. */
 size_t attn_rope_positions(const attn_rope *, size_t max_positions);
 

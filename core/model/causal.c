@@ -54,6 +54,12 @@ void attn_decoder_rotate(attn_model *m, attn_config *c, double theta, double par
         m->forms[ATTN_STACK_SELF][l].rope = &m->ropes[0];
 }
 
+void attn_decoder_rotate_whole(attn_model *m, attn_config *c, double theta)
+{
+    attn_decoder_rotate(m, c, theta, 1);
+    attn_rope_check_whole(&m->ropes[0], c, m->info.head_dim);
+}
+
 size_t attn_decoder_window(attn_config *c)
 {
     return attn_config_size_or(c, "sliding_window", 1, ATTN_MAX_POSITIONS, attn_config_is_null(c, "sliding_window") ? 0 : 4096);
@@ -68,7 +74,7 @@ void attn_decoder_windows(attn_model *m, attn_config *c, size_t window, attn_is_
         attn_config_words(c, "layer_types", kinds, types, m->info.num_hidden_layers);
     attn_config_take(c, "layer_types");
     for (size_t l = 0; l < m->info.num_hidden_layers; l++) {
-        bool slides = listed ? types[l] : is_sliding && is_sliding(l, number);
+        bool slides = listed ? types[l] : !is_sliding || is_sliding(l, number);
         m->forms[ATTN_STACK_SELF][l].rules.left_window_size = slides && window > 0 ? (int64_t)window - 1 : -1;
     }
 }
@@ -121,9 +127,10 @@ static attn_status run_layer(attn_run *r, size_t layer, float *x, float *y)
     const attn_decoder_layer *w = (const attn_decoder_layer *)r->model->layers + layer;
     if (r->model->traits & ATTN_DECODER_PARALLEL)
         return run_parallel(r, w, layer, x, y);
-    attn_status st = attn_block_norm(r, &w->attention_norm, y, x);
+    bool normed = w->attention_norm.gain;
+    attn_status st = normed ? attn_block_norm(r, &w->attention_norm, y, x) : ATTN_OK;
     if (st == ATTN_OK)
-        st = attn_block_attention(r, &w->attention, layer, y, y);
+        st = attn_block_attention(r, &w->attention, layer, y, normed ? y : x);
     if (st != ATTN_OK || !attn_run_is_whole(r, layer))
         return st;
     if (w->attention_after.gain)

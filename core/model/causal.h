@@ -16,7 +16,7 @@
 #include <stddef.h>
 
 typedef struct attn_decoder_layer {
-    attn_norm attention_norm, feed_norm;   /* of what goes in; a feed_norm without gain is attention_norm's result */
+    attn_norm attention_norm, feed_norm;   /* of what goes in, or unset; side by side, a feed_norm that is unset is attention_norm's result */
     attn_norm attention_after, feed_after; /* of what comes out, or unset */
     attn_self_attention attention;
     attn_feed_forward feed; /* gated where there is a gate */
@@ -56,10 +56,12 @@ extern const attn_decoder_keys attn_llama_keys; /* as most have them since Llama
 bool attn_decoder_configure(attn_model *, attn_config *, const attn_decoder_keys *, size_t feed_per_hidden);
 /* One rotary embedding for all layers. */
 void attn_decoder_rotate(attn_model *, attn_config *, double theta, double part);
-/* Which layers see a window of `window` tokens, themselves included: those that layer_types calls sliding_attention; where that key is missing, those for which
- * is_sliding is true. False: none did. A window of 0: none. */
+/* The same of whole heads: a file that says otherwise is refused. */
+void attn_decoder_rotate_whole(attn_model *, attn_config *, double theta);
 /* sliding_window: 4096 where it is missing, 0 where it is null. */
 size_t attn_decoder_window(attn_config *);
+/* Which layers see a window of `window` tokens, themselves included: those that layer_types calls sliding_attention; where that key is missing, those for which
+ * is_sliding is true, NULL standing for every layer. A window of 0: none. */
 typedef bool attn_is_sliding(size_t layer, size_t number);
 void attn_decoder_windows(attn_model *, attn_config *, size_t window, attn_is_sliding *, size_t number);
 

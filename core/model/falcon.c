@@ -96,7 +96,7 @@ static void configure(attn_model *m, attn_config *c)
     bool fresh = attn_config_flag_or(c, "new_decoder_architecture", false);
     read_sharing(m, c, fresh);
     read_norms(m, c, fresh);
-    attn_decoder_rotate(m, c, 10000, 1);
+    attn_decoder_rotate_whole(m, c, 10000);
     attn_decoder_writes(m, c, true);
 }
 

@@ -64,7 +64,7 @@ static void gemma_configure(attn_model *m, attn_config *c)
     attn_config_choice_or_first(c, "hidden_activation", tanh_only);
     if (m->act == ATTN_ACT_GELU) /* as first published; the tanh form was meant */
         m->act = ATTN_ACT_GELU_TANH;
-    attn_decoder_rotate(m, c, 10000, 1);
+    attn_decoder_rotate_whole(m, c, 10000);
 }
 
 static bool not_every(size_t layer, size_t number)
@@ -88,31 +88,8 @@ static void gemma2_configure(attn_model *m, attn_config *c)
 {
     if (!configure(m, c, "hidden_activation", SANDWICH))
         return;
-    attn_decoder_rotate(m, c, 10000, 1);
+    attn_decoder_rotate_whole(m, c, 10000);
     read_scores(m, c, 50, 2);
-}
-
-/* Rope 0 for layers that see everything, rope 1 for windowed ones: rope_parameters has a section for each, older files scale the first only. */
-static void read_ropes(attn_model *m, attn_config *c)
-{
-    static const char *const keys[] = { "full_attention", "sliding_attention" };
-    attn_config sections, one;
-    size_t d = m->info.head_dim, positions = m->info.max_tokens;
-    double theta[] = { attn_config_number_or(c, "rope_theta", 1.001, 1e15, 1e6), attn_config_number_or(c, "rope_local_base_freq", 1.001, 1e15, 1e4) };
-    bool has_sections = attn_config_enter(c, "rope_parameters", &sections);
-    for (size_t i = 0; i < 2; i++) {
-        attn_config *outer = has_sections ? &sections : c;
-        bool given = (has_sections || i == 0) && attn_config_enter(outer, has_sections ? keys[i] : "rope_scaling", &one);
-        attn_rope_configure_section(&m->ropes[i], given ? &one : NULL, d, positions, theta[i], 1);
-        if (given)
-            attn_config_leave(outer, &one);
-    }
-    if (has_sections)
-        attn_config_leave(c, &sections);
-    attn_config_off(c, "rope_scaling");
-    if (c->status == ATTN_OK && d % 2)
-        c->status =
-            attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "head_dim").text, "is %zu, and an odd number of columns cannot be rotated in pairs", d);
 }
 
 static void gemma3_configure(attn_model *m, attn_config *c)
@@ -121,7 +98,8 @@ static void gemma3_configure(attn_model *m, attn_config *c)
         return;
     read_scores(m, c, 0, attn_config_size_or(c, "sliding_window_pattern", 1, ATTN_MAX_LAYERS, 6));
     attn_config_take(c, "_sliding_window_pattern"); /* what layer_types was made of */
-    read_ropes(m, c);
+    double full = attn_config_number_or(c, "rope_theta", 1.001, 1e15, 1e6), windowed = attn_config_number_or(c, "rope_local_base_freq", 1.001, 1e15, 1e4);
+    attn_rope_configure_both(m->ropes, c, &(attn_rope_sections){ m->info.head_dim, m->info.max_tokens, { full, windowed } });
     for (size_t l = 0; l < m->info.num_hidden_layers; l++)
         m->forms[ATTN_STACK_SELF][l].rope = &m->ropes[m->forms[ATTN_STACK_SELF][l].rules.left_window_size >= 0];
 }

@@ -52,6 +52,8 @@ static void configure(attn_model *m, attn_config *c)
     m->traits =
         (attn_config_flag_or(c, "use_parallel_residual", true) ? ATTN_DECODER_PARALLEL : 0U) | (attn_config_flag_or(c, "attention_bias", true) ? BIAS : 0U);
     double theta = attn_config_number_or(c, "rotary_emb_base", 1.001, 1e15, 10000), part = attn_config_number_or(c, "rotary_pct", 0, 1, 0.25);
+    attn_config_take(c, "rope_theta"); /* the names above go before these */
+    attn_config_take(c, "partial_rotary_factor");
     attn_decoder_rotate(m, c, theta, part);
     attn_decoder_writes(m, c, false);
 }

@@ -49,15 +49,20 @@ static bool configure(attn_model *m, attn_config *c, double theta, bool tied)
     m->traits = ATTN_DECODER_GATED;
     if (!attn_decoder_configure(m, c, &attn_llama_keys, 0))
         return false;
-    attn_decoder_rotate(m, c, theta, 1);
+    attn_decoder_rotate_whole(m, c, theta);
     attn_decoder_writes(m, c, tied);
     return true;
 }
 
-static void read_biases(attn_model *m, attn_config *c)
+static void read_attention_bias(attn_model *m, attn_config *c)
 {
     if (attn_config_flag_or(c, "attention_bias", false))
         m->traits |= QKV_BIAS | OUTPUT_BIAS;
+}
+
+static void read_biases(attn_model *m, attn_config *c)
+{
+    read_attention_bias(m, c);
     if (attn_config_flag_or(c, "mlp_bias", false))
         m->traits |= FEED_BIAS;
 }
@@ -68,18 +73,12 @@ static void llama_configure(attn_model *m, attn_config *c)
         read_biases(m, c);
 }
 
-static bool every_layer(size_t layer, size_t number)
-{
-    (void)layer, (void)number;
-    return true;
-}
-
 static void mistral_configure(attn_model *m, attn_config *c)
 {
     if (!configure(m, c, 10000, false))
         return;
     attn_config_off(c, "layer_types"); /* a Ministral's */
-    attn_decoder_windows(m, c, attn_decoder_window(c), every_layer, 0);
+    attn_decoder_windows(m, c, attn_decoder_window(c), NULL, 0);
 }
 
 static bool from_layer(size_t layer, size_t number)
@@ -110,8 +109,7 @@ static void qwen3_configure(attn_model *m, attn_config *c)
     if (!configure(m, c, 10000, false))
         return;
     m->traits |= QK_NORM;
-    if (attn_config_flag_or(c, "attention_bias", false))
-        m->traits |= QKV_BIAS | OUTPUT_BIAS;
+    read_attention_bias(m, c);
     read_qwen_windows(m, c);
 }
 

@@ -49,44 +49,32 @@ static const attn_bind binds[] = {
 
 /* ---- config.json -------------------------------------------------------------------------------------------------------- */
 
-/* Rope 0 for layers that see everything, rope 1 for the others. Files of 2024 have two bases, later ones a section for each kind. */
+/* Files of 2024 have two bases, later ones a section for each kind of layer. */
 static void read_ropes(attn_model *m, attn_config *c)
 {
-    static const char *const keys[] = { "full_attention", "sliding_attention" };
-    attn_config sections, one;
-    double global = attn_config_number_or(c, "global_rope_theta", 1.001, 1e15, 160000);
-    double local = attn_config_is_null(c, "local_rope_theta") ? global : 10000; /* null: no base of their own */
-    double theta[] = { global, attn_config_number_or(c, "local_rope_theta", 1.001, 1e15, local) };
-    bool has_sections = attn_config_enter(c, "rope_parameters", &sections);
-    for (size_t i = 0; i < 2; i++) {
-        bool given = has_sections && attn_config_enter(&sections, keys[i], &one);
-        attn_rope_configure_section(&m->ropes[i], given ? &one : NULL, m->info.head_dim, m->info.max_tokens, theta[i], 1);
-        if (given)
-            attn_config_leave(&sections, &one);
-    }
-    if (has_sections)
-        attn_config_leave(c, &sections);
+    double full = attn_config_number_or(c, "global_rope_theta", 1.001, 1e15, 160000);
+    double windowed = attn_config_is_null(c, "local_rope_theta") ? full : 10000; /* null: no base of their own */
+    windowed = attn_config_number_or(c, "local_rope_theta", 1.001, 1e15, windowed);
     attn_config_off(c, "rope_scaling");
-    if (c->status == ATTN_OK && m->info.head_dim % 2)
-        c->status = attn_fail(c->err, ATTN_E_UNSUPPORTED, c->file, "%zu columns of a head cannot be rotated in pairs", m->info.head_dim);
+    attn_rope_configure_both(m->ropes, c, &(attn_rope_sections){ m->info.head_dim, m->info.max_tokens, { full, windowed } });
+}
+
+static bool not_every(size_t layer, size_t number)
+{
+    return layer % number != 0;
 }
 
 /* layer_types, or every so manieth layer from the first on sees everything. */
 static void read_windows(attn_model *m, attn_config *c)
 {
-    static const attn_choice kinds[] = { { "full_attention", false }, { "sliding_attention", true }, { NULL, 0 } };
-    int types[ATTN_MAX_LAYERS];
-    int64_t side = (int64_t)(attn_config_size(c, "local_attention", 1, ATTN_MAX_POSITIONS) / 2);
-    bool listed = attn_config_has(c, "layer_types");
-    size_t every = listed ? 1 : attn_config_size(c, "global_attn_every_n_layers", 1, ATTN_MAX_LAYERS);
-    if (listed)
-        attn_config_words(c, "layer_types", kinds, types, m->info.num_hidden_layers);
-    attn_config_take(c, "layer_types");
+    size_t side = attn_config_size(c, "local_attention", 1, ATTN_MAX_POSITIONS) / 2;
+    size_t every = attn_config_has(c, "layer_types") ? 1 : attn_config_size(c, "global_attn_every_n_layers", 1, ATTN_MAX_LAYERS);
     attn_config_take(c, "global_attn_every_n_layers"); /* what layer_types was made of */
+    attn_decoder_windows(m, c, side + 1, not_every, every);
     for (size_t l = 0; l < m->info.num_hidden_layers; l++) {
-        bool slides = listed ? types[l] : l % every != 0;
-        m->forms[ATTN_STACK_SELF][l].rules.left_window_size = m->forms[ATTN_STACK_SELF][l].rules.right_window_size = slides ? side : -1;
-        m->forms[ATTN_STACK_SELF][l].rope = &m->ropes[slides];
+        attn_layer_form *form = &m->forms[ATTN_STACK_SELF][l];
+        form->rules.right_window_size = form->rules.left_window_size;
+        form->rope = &m->ropes[form->rules.left_window_size >= 0];
     }
 }
 
@@ -106,33 +94,5 @@ static void configure(attn_model *m, attn_config *c)
     read_ropes(m, c);
 }
 
-/* ---- the run ------------------------------------------------------------------------------------------------------------ */
-
-static attn_status run_layer(attn_run *r, size_t layer, float *x, float *y)
-{
-    const attn_decoder_layer *w = (const attn_decoder_layer *)r->model->layers + layer;
-    attn_status st = layer > 0 ? attn_block_norm(r, &w->attention_norm, y, x) : ATTN_OK;
-    if (st == ATTN_OK)
-        st = attn_block_attention(r, &w->attention, layer, y, layer > 0 ? y : x);
-    if (st != ATTN_OK || !attn_run_is_whole(r, layer))
-        return st;
-    attn_block_add(r, x, y);
-    st = attn_block_norm(r, &w->feed_norm, y, x);
-    if (st == ATTN_OK)
-        st = attn_block_gated_feed_forward(r, &w->feed, y, y);
-    attn_block_add(r, x, y);
-    return st;
-}
-
-static attn_status forward(attn_run *r)
-{
-    const attn_decoder_parts *parts = r->model->parts;
-    size_t D = r->model->info.hidden_size;
-    float *x = attn_take_floats(r, r->T, D), *y = x ? attn_take_floats(r, r->T, D) : NULL;
-    r->last_norm = &parts->last;
-    attn_status st = y ? attn_block_embed(r, &parts->embeddings, x) : ATTN_E_NOMEM;
-    return st == ATTN_OK ? attn_run_layers(r, run_layer, x, y) : st;
-}
-
 static const char *const model_types[] = { "modernbert", NULL };
-const attn_family attn_family_modernbert = ATTN_DECODER_FAMILY(model_types, "ModernBertModel", "model.", configure, attn_decoder_price, forward);
+const attn_family attn_family_modernbert = ATTN_DECODER_FAMILY(model_types, "ModernBertModel", "model.", configure, attn_decoder_price, attn_decoder_forward);

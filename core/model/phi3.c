@@ -29,12 +29,6 @@ static const attn_bind binds[] = {
 #undef K
 #undef F
 
-static bool every_layer(size_t layer, size_t number)
-{
-    (void)layer, (void)number;
-    return true;
-}
-
 static void configure(attn_model *m, attn_config *c)
 {
     m->norm_kind = ATTN_NORM_RMS;
@@ -42,11 +36,14 @@ static void configure(attn_model *m, attn_config *c)
     m->traits = ATTN_DECODER_GATED;
     if (!attn_decoder_configure(m, c, &attn_llama_keys, 0))
         return;
+    bool has_original = attn_config_has(c, "original_max_position_embeddings");
     attn_decoder_rotate(m, c, 10000, 1);
+    if (c->status == ATTN_OK && m->ropes[0].kind == ATTN_ROPE_LONG && !has_original)
+        c->status = attn_fail(c->err, ATTN_E_FORMAT, attn_at(c->file, "original_max_position_embeddings").text, "is missing beside rope_scaling");
     if (c->status == ATTN_OK && m->ropes[0].kind != ATTN_ROPE_PLAIN && m->ropes[0].kind != ATTN_ROPE_LONG) /* "yarn" has another meaning in old files */
         c->status =
             attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "rope_scaling").text, "is of a type that Phi 3 does not have, known are: longrope, su");
-    attn_decoder_windows(m, c, attn_config_size_or(c, "sliding_window", 1, ATTN_MAX_POSITIONS, 0), every_layer, 0);
+    attn_decoder_windows(m, c, attn_config_size_or(c, "sliding_window", 1, ATTN_MAX_POSITIONS, 0), NULL, 0);
     attn_decoder_writes(m, c, false);
 }
 

@@ -33,6 +33,7 @@ static void read_yarn(attn_rope *r, attn_config *c)
     double mscale = attn_config_number_or(c, "mscale", 0, 1e3, 0), all = attn_config_number_or(c, "mscale_all_dim", 0, 1e3, 0);
     double size = mscale > 0 && all > 0 ? log_size(r->factor, mscale) / log_size(r->factor, all) : log_size(r->factor, 1);
     bool truncate = attn_config_flag_or(c, "truncate", true);
+    attn_config_take(c, "finetuned"); /* how it was made */
     double low = pair_of_turns(r, fast), high = pair_of_turns(r, slow);
     r->size = attn_config_number_or(c, "attention_factor", 1e-3, 1e3, size);
     r->low = larger(truncate ? floor(low) : low, 0);
@@ -62,6 +63,13 @@ static void check_width(const attn_rope *r, attn_config *c)
     size_t least = r->kind == ATTN_ROPE_DYNAMIC ? 4 : 2;
     if (c->status == ATTN_OK && (r->width % 2 || r->width < least))
         c->status = attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "head_dim").text, "%zu columns of a head cannot be rotated in pairs", r->width);
+}
+
+void attn_rope_check_whole(const attn_rope *r, attn_config *c, size_t head_dim)
+{
+    if (c->status == ATTN_OK && r->width != head_dim)
+        c->status =
+            attn_fail(c->err, ATTN_E_UNSUPPORTED, attn_at(c->file, "partial_rotary_factor").text, "is less than 1, and this family rotates whole heads");
 }
 
 static void read_kind(attn_rope *r, attn_config *c, size_t max_positions)
@@ -105,10 +113,24 @@ static void read_form(attn_rope *r, attn_config *c, size_t head_dim, size_t max_
     }
 }
 
-void attn_rope_configure_section(attn_rope *r, attn_config *c, size_t head_dim, size_t max_positions, double theta, double part)
+void attn_rope_configure_both(attn_rope ropes[2], attn_config *c, const attn_rope_sections *s)
 {
-    *r = (attn_rope){ .size = 1, .factor = 1, .theta = theta, .original = (double)max_positions };
-    read_form(r, c, head_dim, max_positions, part);
+    static const char *const keys[] = { "full_attention", "sliding_attention" };
+    attn_config sections, one;
+    bool has_sections = attn_config_enter(c, "rope_parameters", &sections);
+    for (size_t i = 0; i < 2; i++) {
+        attn_config *outer = has_sections ? &sections : c;
+        bool given = (has_sections || i == 0) && attn_config_enter(outer, has_sections ? keys[i] : "rope_scaling", &one);
+        ropes[i] = (attn_rope){ .size = 1, .factor = 1, .theta = s->theta[i], .original = (double)s->max_positions };
+        read_form(&ropes[i], given ? &one : NULL, s->head_dim, s->max_positions, 1);
+        if (given)
+            attn_config_leave(outer, &one);
+        check_width(&ropes[i], outer);
+        attn_rope_check_whole(&ropes[i], outer, s->head_dim);
+    }
+    if (has_sections)
+        attn_config_leave(c, &sections);
+    attn_config_off(c, "rope_scaling");
 }
 
 void attn_rope_configure(attn_rope *r, attn_config *c, size_t head_dim, size_t max_positions, double theta, double part)
@@ -118,8 +140,11 @@ void attn_rope_configure(attn_rope *r, attn_config *c, size_t head_dim, size_t m
     *r = (attn_rope){ .size = 1, .factor = 1 };
     r->theta = attn_config_number_or(c, "rope_theta", 1.001, 1e15, theta);
     part = attn_config_number_or(c, "partial_rotary_factor", 0, 1, part);
+    bool has_original = attn_config_has(c, "original_max_position_embeddings");
     r->original = attn_config_number_or(c, "original_max_position_embeddings", 2, ATTN_MAX_POSITIONS, (double)max_positions);
     bool given = attn_config_enter(c, key, &section);
+    if (given && has_original) /* the section's gives way to it */
+        attn_config_take(&section, "original_max_position_embeddings");
     read_form(r, given ? &section : NULL, head_dim, max_positions, part);
     if (given)
         attn_config_leave(c, &section);

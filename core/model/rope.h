@@ -29,8 +29,15 @@ typedef struct attn_rope {
 
 /* Reads rope_parameters, or rope_theta and rope_scaling, and the keys beside them. theta, part: where the file says nothing. */
 void attn_rope_configure(attn_rope *, attn_config *, size_t head_dim, size_t max_positions, double theta, double part);
-/* The same from a section that was entered; NULL: the plain form. */
-void attn_rope_configure_section(attn_rope *, attn_config *section, size_t head_dim, size_t max_positions, double theta, double part);
+/* Two of them: ropes[0] for layers that see everything, ropes[1] for those with a window. rope_parameters has a section for each, full_attention and
+ * sliding_attention; older files have keys for the bases, which the caller has read, and rope_scaling for the first alone. */
+typedef struct attn_rope_sections {
+    size_t head_dim, max_positions;
+    double theta[2];
+} attn_rope_sections;
+void attn_rope_configure_both(attn_rope ropes[2], attn_config *, const attn_rope_sections *);
+/* Refuses a rope that turns a part of a head: transformers reads that key for some families only. */
+void attn_rope_check_whole(const attn_rope *, attn_config *, size_t head_dim);
 /* Positions there are: max_positions, or with a dynamic base `factor` times as many. */
 size_t attn_rope_positions(const attn_rope *, size_t max_positions);
 

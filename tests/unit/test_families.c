@@ -315,6 +315,10 @@ START_TEST(keys_that_ask_for_another_formula_are_refused_by_name)
         { AT("gemma2"), "\"head_dim\": 16,", "", ATTN_E_FORMAT, "head_dim", "is missing" },
         { AT("gemma3"), "\"rope_type\": \"linear\"", "\"rope_type\": \"linear\", \"x\": 1", ATTN_E_UNSUPPORTED, "full_attention.x", "is 1" },
         { AT("phi3"), "\"rope_type\": \"default\"", "\"rope_type\": \"linear\", \"factor\": 2", ATTN_E_UNSUPPORTED, "rope_scaling", "known are: longrope" },
+        { AT("phi3-longrope"), "\"original_max_position_embeddings\": 16,", "", ATTN_E_FORMAT, "original_max_position_embeddings", "is missing" },
+        { AT("llama"), "\"mlp_bias\": false", "\"partial_rotary_factor\": 0.5", ATTN_E_UNSUPPORTED, "partial_rotary_factor", "whole heads" },
+        { AT("gemma3"), "\"rope_type\": \"linear\"", "\"rope_type\": \"linear\", \"partial_rotary_factor\": 0.5", ATTN_E_UNSUPPORTED, "partial_rotary_factor",
+          "whole heads" },
         { AT("phi3-longrope"), "\"long_factor\": [", "\"long_factor\": [1.0, ", ATTN_E_FORMAT, "rope_scaling.long_factor", "must be an array of 2" },
         { AT("falcon"), "\"alibi\": false", "\"alibi\": true", ATTN_E_UNSUPPORTED, "alibi", "not supported" },
         { AT("bloom"), "\"apply_residual_connection_post_layernorm\": false", "\"apply_residual_connection_post_layernorm\": true", ATTN_E_UNSUPPORTED,
@@ -365,6 +369,62 @@ START_TEST(fused_and_transposed_tensors_are_checked_as_the_file_has_them)
 }
 END_TEST
 
+/* Of 30 tokens, which is more than the stretched ones were made for but not than they take. */
+static void same_bits(const char *source, const char *other)
+{
+    enum { T = 30 };
+    kept_run a, b;
+    fixture f;
+    attn_keep keep = { .outputs = ATTN_BIT(ATTN_ATTENTIONS) | ATTN_BIT(ATTN_HIDDEN_STATES) };
+    fixture_init(&f, source, 1, T);
+    run_fine(&f, &keep, &a);
+    fixture_free(&f);
+    fixture_init(&f, other, 1, T);
+    run_fine(&f, &keep, &b);
+    fixture_free(&f);
+    ck_assert_uint_eq(a.num_layers, b.num_layers);
+    for (size_t l = 0; l < a.num_layers; l++) {
+        const kept_tensor *x = &a.tensors[l][ATTN_ATTENTIONS], *y = &b.tensors[l][ATTN_ATTENTIONS];
+        ck_assert_uint_eq(x->heads, y->heads);
+        ck_assert_msg(memcmp(x->data, y->data, x->heads * T * T * sizeof(float)) == 0, "%s, layer %zu", source, l);
+    }
+    for (size_t s = 0; s < a.num_states; s++)
+        same_tensor(&a.hidden[s], &b.hidden[s], 0);
+    kept_free(&a);
+    kept_free(&b);
+}
+
+/* Each of them as transformers reads it. */
+START_TEST(rotation_has_more_than_one_spelling)
+{
+    static const struct {
+        const char *source, *find, *replace, *find2, *replace2;
+    } cases[] = {
+        { AT("llama"), "\"rope_type\": \"default\"", "\"type\": \"default\"", NULL, NULL },
+        { AT("llama"), "\"rope_type\": \"default\"", "\"type\": \"linear\", \"rope_type\": \"default\"", NULL, NULL },
+        { AT("llama-yarn"), "\"factor\": 4.0", "\"factor\": 4.0, \"finetuned\": true", NULL, NULL },
+        { AT("llama-yarn"), "\"factor\": 4.0", "\"factor\": 4, \"beta_fast\": 32, \"beta_slow\": null, \"truncate\": true", NULL, NULL },
+        { AT("llama-yarn"), "\"original_max_position_embeddings\": 32", "\"original_max_position_embeddings\": 77", "{",
+          "{\"original_max_position_embeddings\": 32, " }, /* the outer one goes before the section's */
+        { AT("llama-llama3"), "\"original_max_position_embeddings\": 32", "\"original_max_position_embeddings\": 77", "{",
+          "{\"original_max_position_embeddings\": 32, " },
+        { AT("llama-dynamic"), "\"factor\": 2.0", "\"factor\": 2.0, \"original_max_position_embeddings\": 77", NULL, NULL }, /* dynamic has no such key */
+        { AT("gpt-neox-legacy"), "\"rotary_pct\": 0.5", "\"rotary_pct\": 0.5, \"rope_theta\": 77, \"partial_rotary_factor\": 1.0", NULL, NULL },
+        { AT("phi-qknorm"), "\"partial_rotary_factor\": 0.5,", "", NULL, NULL },
+        { AT("phi-qknorm"), "\"rope_scaling\": null", "\"rope_parameters\": {\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}",
+          "\"partial_rotary_factor\": 0.5,", "\"partial_rotary_factor\": 1.0," }, /* here the section's goes before the outer one */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        model_copy copy = copy_model(cases[i].source);
+        file_replace(&copy, "config.json", cases[i].find, cases[i].replace);
+        if (cases[i].find2)
+            file_replace(&copy, "config.json", cases[i].find2, cases[i].replace2);
+        same_bits(cases[i].source, copy.path);
+        remove_copy(&copy);
+    }
+}
+END_TEST
+
 /* As the hub has Phi-3 and Falcon: first published with code beside the weights. */
 START_TEST(code_beside_the_weights_of_phi3_and_falcon_is_the_formula_known_here)
 {
@@ -402,6 +462,7 @@ int main(void)
     tcase_add_test(info, info_says_what_the_files_say);
     tcase_add_test(info, parameters_are_those_of_the_tensors_used);
     tcase_add_test(info, keys_that_ask_for_another_formula_are_refused_by_name);
+    tcase_add_test(info, rotation_has_more_than_one_spelling);
     tcase_add_test(info, code_beside_the_weights_of_phi3_and_falcon_is_the_formula_known_here);
     tcase_add_test(info, fused_and_transposed_tensors_are_checked_as_the_file_has_them);
     suite_add_tcase(suite, golden);

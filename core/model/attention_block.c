@@ -55,14 +55,19 @@ static attn_status project(attn_run *r, const attn_dense *w, bool needed, float 
     if (!needed)
         return ATTN_OK;
     *y = attn_take_floats(r, r->input->T, w->w.n);
-    return *y ? dense(r, w, *y, x) : ATTN_E_NOMEM;
+    attn_status st = *y ? dense(r, w, *y, x) : ATTN_E_NOMEM;
+    float most = r->model->clip;
+    for (size_t n = 0; st == ATTN_OK && most > 0 && n < r->input->T * w->w.n; n++)
+        (*y)[n] = (*y)[n] > most ? most : (*y)[n] < -most ? -most : (*y)[n];
+    return st;
 }
 
 /* Queries or keys as they are used in the product. */
 static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *rope, float *x, size_t heads)
 {
     size_t T = r->input->T, d = r->model->info.head_dim;
-    attn_status st = x && norm->gain ? attn_block_norm_heads(r, norm, x, heads, d) : ATTN_OK;
+    bool whole = r->model->norms_whole;
+    attn_status st = x && norm->gain ? attn_block_norm_heads(r, norm, x, whole ? 1 : heads, whole ? heads * d : d) : ATTN_OK;
     if (x && st == ATTN_OK && rope)
         attn_rotation_apply(r->runtime, &r->rotations[rope - r->model->ropes], x, T, heads, d);
     return st;
@@ -81,6 +86,8 @@ static attn_status project_all(attn_run *r, const attn_self_attention *w, const 
         st = place(r, &w->query_norm, form->rope, b->query, i->num_attention_heads);
     if (st == ATTN_OK)
         st = place(r, &w->key_norm, form->rope, b->key, i->num_key_value_heads);
+    for (size_t n = 0; b->query && form->query_factor != 0 && n < r->input->T * w->query.w.n; n++)
+        b->query[n] *= form->query_factor;
     return st;
 }
 
@@ -117,8 +124,12 @@ attn_status attn_block_attention(attn_run *r, const attn_self_attention *w, size
                            .earlier_rollout = layer > 0 ? r->rollout[(layer - 1) % 2] : NULL };
     attn_arena_mark mark = attn_arena_save(r->arena);
     attn_status st = project_all(r, w, &run.want, &b, layer, x);
+    if (st == ATTN_OK && r->model->family->relate && attn_layer_attends(&run.want))
+        st = r->model->family->relate(r, layer, b.query, b.key);
     in = operator_of(r->model, layer, r->input->T, &b, r->input->attention_mask);
     in.rules.bias = r->bias;
+    if (r->mask.keep)
+        in.rules.mask = r->mask;
     if (st == ATTN_OK)
         st = attn_layer_compute(&run, r->err);
     if (st == ATTN_OK && run.want.projects)
@@ -170,6 +181,11 @@ static attn_price attention_price(const attn_model *m, const attn_plan *p, bool 
     uint64_t linear = attn_linear_bytes(m->runtime, p->T, (size_t)(D > Q ? D : Q)); /* takes turns with the layer's own */
     attn_price price = { .flops = attn_plus(cost.flops, 2 * T * (query * D * Q + (key + value) * D * K + run.want.projects * Q * D)) };
     price.bytes = attn_plus(cost.held, linear > cost.working ? linear : cost.working);
+    if (m->family->relate && attn_layer_attends(&run.want)) {
+        attn_layer_cost relate = m->family->relate_price(m, p->T);
+        price.flops = attn_plus(price.flops, relate.flops);
+        price.bytes = attn_plus(relate.held, relate.working > price.bytes ? relate.working : price.bytes);
+    }
     price.bytes = attn_plus(price.bytes, query * attn_arena_bytes(T * Q, sizeof(float)) + (key + value) * attn_arena_bytes(T * K, sizeof(float)));
     return price;
 }

@@ -137,20 +137,28 @@ void attn_block_add(attn_run *r, float *x, const float *y)
 
 /* ---- embeddings --------------------------------------------------------------------------------------------------------- */
 
-/* Row of the table of positions of each token in turn, `counted` so far (Ott 2019). Embeddings that come without ids are all counted. */
+/* Row of the table of positions of each token in turn, `counted` so far (Ott 2019). Embeddings that come without ids are all counted, unless masked. */
 static size_t position_of(const attn_run *r, size_t t, size_t *counted)
 {
     size_t first = r->model->first_position;
-    if (first > 0 && r->input->input_ids && (size_t)r->input->input_ids[t] == first - 1)
-        return first - 1;
-    return first + (*counted)++;
+    const attn_model_input *in = r->input;
+    bool passed_over =
+        r->model->counts_mask ? in->attention_mask && !in->attention_mask[t] : first > 0 && in->input_ids && (size_t)in->input_ids[t] == first - 1;
+    return passed_over ? first - 1 : first + (*counted)++;
+}
+
+void attn_block_add_positions(attn_run *r, const float *position, size_t width, float *x)
+{
+    size_t counted = 0;
+    for (size_t t = 0; t < r->input->T; t++)
+        attn_runtime_table(r->runtime)->add_row(x + t * width, position + position_of(r, t, &counted) * width, width);
 }
 
 attn_status attn_block_embed(attn_run *r, const attn_embeddings *e, float *x)
 {
     const attn_kernels *k = attn_runtime_table(r->runtime);
     const attn_model_input *in = r->input;
-    size_t E = r->model->info.embedding_size, counted = 0;
+    size_t E = r->model->info.embedding_size;
     for (size_t t = 0; t < in->T; t++) {
         float *row = x + t * E;
         if (in->inputs_embeds)
@@ -161,9 +169,9 @@ attn_status attn_block_embed(attn_run *r, const attn_embeddings *e, float *x)
             row[c] *= e->factor;
         if (e->segment)
             k->add_row(row, e->segment + (in->token_type_ids ? (size_t)in->token_type_ids[t] : 0) * E, E);
-        if (e->position)
-            k->add_row(row, e->position + position_of(r, t, &counted) * E, E);
     }
+    if (e->position)
+        attn_block_add_positions(r, e->position, E, x);
     return e->norm.gain ? attn_block_norm_rows(r, &e->norm, E, x, NULL) : ATTN_OK;
 }
 

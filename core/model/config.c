@@ -161,6 +161,11 @@ bool attn_config_flag_or(attn_config *c, const char *key, bool otherwise)
     return answer;
 }
 
+size_t attn_config_length(const attn_config *c, const char *key)
+{
+    return json_array_size(json_object_get(c->root, key));
+}
+
 /* ---- arrays and sections ------------------------------------------------------------------------------------------------ */
 
 /* The array of exactly n under a key, or NULL: recorded. */
@@ -247,6 +252,14 @@ void attn_config_off(attn_config *c, const char *key)
     const json_t *v = json_object_get(c->root, key);
     bool empty = (json_is_object(v) && json_object_size(v) == 0) || (json_is_array(v) && json_array_size(v) == 0);
     if (v && !json_is_null(v) && !json_is_false(v) && !empty)
+        fail(c, ATTN_E_UNSUPPORTED, key, v, ", which is not supported");
+    attn_config_take(c, key);
+}
+
+void attn_config_on(attn_config *c, const char *key)
+{
+    const json_t *v = json_object_get(c->root, key);
+    if (v && !json_is_null(v) && !json_is_true(v))
         fail(c, ATTN_E_UNSUPPORTED, key, v, ", which is not supported");
     attn_config_take(c, key);
 }

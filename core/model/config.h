@@ -55,6 +55,7 @@ attn_activation attn_config_activation(attn_config *, const char *key);
 size_t attn_config_size_or(attn_config *, const char *key, size_t min, size_t max, size_t otherwise);
 double attn_config_number_or(attn_config *, const char *key, double min, double max, double otherwise);
 bool attn_config_flag_or(attn_config *, const char *key, bool otherwise); /* true or false */
+size_t attn_config_length(const attn_config *, const char *key);          /* of an array; 0: it is none */
 /* Whether the key is there and not null; there and null. */
 bool attn_config_has(const attn_config *, const char *key);
 bool attn_config_is_null(const attn_config *, const char *key);
@@ -69,6 +70,8 @@ void attn_config_leave(attn_config *, attn_config *inner);
 
 /* A switch this family has no formula for: missing, null, false and empty are fine, anything else is ATTN_E_UNSUPPORTED. */
 void attn_config_off(attn_config *, const char *key);
+/* A switch without which there is no formula either: missing, null and true are fine. */
+void attn_config_on(attn_config *, const char *key);
 /* A string, or the first of an array of strings; NULL when there is none. Borrowed until close; the key stays in. */
 const char *attn_config_text(const attn_config *, const char *key);
 /* Forgets a key that needs no reading. */

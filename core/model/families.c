@@ -5,12 +5,13 @@
 
 #include "model/family.h"
 
-static const attn_family *const families[] = { &attn_family_bert,    &attn_family_distilbert, &attn_family_roberta, &attn_family_xlm_roberta,
-                                               &attn_family_electra, &attn_family_albert,     &attn_family_mpnet,   &attn_family_modernbert,
-                                               &attn_family_llama,   &attn_family_mistral,    &attn_family_qwen2,   &attn_family_qwen3,
-                                               &attn_family_smollm3, &attn_family_gpt2,       &attn_family_gemma,   &attn_family_gemma2,
-                                               &attn_family_gemma3,  &attn_family_phi,        &attn_family_phi3,    &attn_family_gpt_neox,
-                                               &attn_family_bloom,   &attn_family_falcon };
+static const attn_family *const families[] = { &attn_family_bert,    &attn_family_distilbert, &attn_family_roberta,   &attn_family_xlm_roberta,
+                                               &attn_family_electra, &attn_family_albert,     &attn_family_mpnet,     &attn_family_modernbert,
+                                               &attn_family_llama,   &attn_family_mistral,    &attn_family_qwen2,     &attn_family_qwen3,
+                                               &attn_family_smollm3, &attn_family_gpt2,       &attn_family_gemma,     &attn_family_gemma2,
+                                               &attn_family_gemma3,  &attn_family_phi,        &attn_family_phi3,      &attn_family_gpt_neox,
+                                               &attn_family_bloom,   &attn_family_falcon,     &attn_family_olmo2,     &attn_family_gptj,
+                                               &attn_family_opt,     &attn_family_mpt };
 
 const attn_family *attn_family_find(const char *model_type)
 {

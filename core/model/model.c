@@ -278,6 +278,7 @@ static attn_status prepare_rotations(attn_run *r)
         const attn_rope *rope = &r->model->ropes[i];
         attn_rotation *rotation = &r->rotations[i];
         rotation->width = rope->width;
+        rotation->neighbours = rope->neighbours;
         if (rope->width == 0)
             continue;
         rotation->cosine = attn_take_floats(r, T, rope->width / 2);

@@ -20,8 +20,9 @@ static void check_sizes(const attn_model_info *i, const attn_model *m)
     must(i->head_dim >= 1 && i->head_dim * i->num_attention_heads <= ATTN_MAX_HIDDEN);
     must(i->vocab_size >= 1 && i->max_tokens >= 1 && i->hidden_size >= 1);
     must(m->norm_eps > 0 && m->act != ATTN_ACT_NONE);
-    for (size_t l = 0; m->forms && l < i->num_hidden_layers; l++)
-        must(m->forms[l].rules.scale > 0 && (!m->forms[l].rope || (m->forms[l].rope->width >= 2 && m->forms[l].rope->width <= i->head_dim)));
+    const attn_layer_form *forms = m->forms[ATTN_STACK_SELF];
+    for (size_t l = 0; forms && l < i->num_hidden_layers; l++)
+        must(forms[l].rules.scale > 0 && (!forms[l].rope || (forms[l].rope->width >= 2 && forms[l].rope->width <= i->head_dim)));
 }
 
 static void configure(attn_config *c, attn_error *err)
@@ -41,7 +42,8 @@ static void configure(attn_config *c, attn_error *err)
         for (size_t i = 0; i < count; i++)
             must(strcmp(rest[i], "hidden_size") != 0);
     attn_free(rest);
-    attn_free(m.forms);
+    for (size_t s = 0; s < ATTN_STACKS; s++)
+        attn_free(m.forms[s]);
     for (size_t r = 0; r < ATTN_MODEL_ROPES; r++)
         attn_free(m.ropes[r].pair_factor);
 }

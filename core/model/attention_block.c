@@ -60,6 +60,8 @@ static attn_operator_input operator_in_run(const attn_run *r, attn_stack stack, 
     in.rules.query_offset = (int64_t)s->past;
     in.rules.mask = (attn_mask){ .keep = s->mask, .key_stride = s->mask ? 1 : 0 };
     in.rules.bias = s->bias;
+    if (r->mask.keep)
+        in.rules.mask = r->mask;
     return in;
 }
 
@@ -70,10 +72,21 @@ static attn_status dense(attn_run *r, const attn_dense *w, float *y, const float
     return attn_linear(r->runtime, y, w->w.n, x, w->w.k, rows, &w->w, w->bias, ATTN_ACT_NONE, r->arena, r->err);
 }
 
+/* Queries, keys or values, kept within the model's clip. */
+static attn_status project(attn_run *r, const attn_dense *w, float *y, const float *x, size_t rows)
+{
+    attn_status st = dense(r, w, y, x, rows);
+    float most = r->model->clip;
+    for (size_t n = 0; st == ATTN_OK && most > 0 && n < rows * w->w.n; n++)
+        y[n] = y[n] > most ? most : y[n] < -most ? -most : y[n];
+    return st;
+}
+
 /* Queries or keys of rows of this run as they are used in the product. */
 static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *rope, float *x, size_t heads, size_t d)
 {
-    attn_status st = norm->gain ? attn_block_norm_heads(r, norm, x, heads, d) : ATTN_OK;
+    bool whole = r->model->norms_whole;
+    attn_status st = norm->gain ? attn_block_norm_heads(r, norm, x, whole ? 1 : heads, whole ? heads * d : d) : ATTN_OK;
     if (st == ATTN_OK && rope)
         attn_rotation_apply(r->runtime, &r->rotations[rope - r->model->ropes], x, r->T, heads, d);
     return st;
@@ -82,9 +95,14 @@ static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *ro
 static attn_status project_query(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float **query, const float *x)
 {
     const attn_stack_shape *shape = &r->model->shapes[stack];
+    const attn_layer_form *form = &r->model->forms[stack][layer];
     *query = attn_take_floats(r, r->T, w->query.w.n);
-    attn_status st = *query ? dense(r, &w->query, *query, x, r->T) : ATTN_E_NOMEM;
-    return st == ATTN_OK ? place(r, &w->query_norm, r->model->forms[stack][layer].rope, *query, shape->num_attention_heads, shape->head_dim) : st;
+    attn_status st = *query ? project(r, &w->query, *query, x, r->T) : ATTN_E_NOMEM;
+    if (st == ATTN_OK)
+        st = place(r, &w->query_norm, form->rope, *query, shape->num_attention_heads, shape->head_dim);
+    for (size_t n = 0; st == ATTN_OK && form->query_factor != 0 && n < r->T * w->query.w.n; n++)
+        (*query)[n] *= form->query_factor;
+    return st;
 }
 
 /* All keys or values of a layer at *y, in the cache or in memory of its own, and at *fresh those that are not made yet. */
@@ -103,7 +121,7 @@ static attn_status project_key(attn_run *r, attn_stack stack, const attn_self_at
     attn_status st = find_rows(r, s, &w->key, layer, s->keys, key, &fresh);
     if (st != ATTN_OK || s->ready == s->T_k)
         return st;
-    st = dense(r, &w->key, fresh, x, s->T_k - s->ready);
+    st = project(r, &w->key, fresh, x, s->T_k - s->ready);
     return st == ATTN_OK && stack != ATTN_STACK_CROSS
                ? place(r, &w->key_norm, r->model->forms[stack][layer].rope, fresh, shape->num_key_value_heads, shape->head_dim)
                : st;
@@ -114,7 +132,7 @@ static attn_status project_value(attn_run *r, attn_stack stack, const attn_self_
     const attn_stack_run *s = &r->stacks[stack];
     float *fresh;
     attn_status st = find_rows(r, s, &w->value, layer, s->values, value, &fresh);
-    return st == ATTN_OK && s->ready < s->T_k ? dense(r, &w->value, fresh, x, s->T_k - s->ready) : st;
+    return st == ATTN_OK && s->ready < s->T_k ? project(r, &w->value, fresh, x, s->T_k - s->ready) : st;
 }
 
 static attn_status project_all(attn_run *r, attn_stack stack, const attn_self_attention *w, const attn_layer_want *want, buffers *b, size_t layer,
@@ -174,6 +192,8 @@ static attn_status attend(attn_run *r, attn_stack stack, bool projects, const at
                            .earlier_rollout = layer > 0 ? s->rollout[(layer - 1) % 2] : NULL };
     attn_arena_mark mark = attn_arena_save(r->arena);
     attn_status st = project_all(r, stack, w, &run.want, &b, layer, x);
+    if (st == ATTN_OK && r->model->family->relate && attn_layer_attends(&run.want))
+        st = r->model->family->relate(r, layer, b.query, b.key);
     in = operator_in_run(r, stack, layer, &b);
     if (st == ATTN_OK)
         st = attn_layer_compute(&run, r->err);
@@ -261,6 +281,11 @@ static attn_price attention_price(const attn_model *m, attn_stack stack, const a
     uint64_t linear = attn_linear_bytes(m->runtime, attn_most(p->T_q, p->fresh), (size_t)(D > Q ? D : Q)); /* takes turns with the layer's own */
     attn_price price = { .flops = attn_plus(cost.flops, 2 * T * (query + run.want.projects) * D * Q + 2 * fresh * (key + value) * D * K) };
     price.bytes = attn_plus(cost.held, linear > cost.working ? linear : cost.working);
+    if (m->family->relate && attn_layer_attends(&run.want)) {
+        attn_layer_cost relate = m->family->relate_price(m, p->T_q);
+        price.flops = attn_plus(price.flops, relate.flops);
+        price.bytes = attn_plus(relate.held, relate.working > price.bytes ? relate.working : price.bytes);
+    }
     price.bytes = attn_plus(price.bytes, query * attn_arena_bytes(T * Q, sizeof(float)));
     if (!p->is_cached)
         price.bytes = attn_plus(price.bytes, (key + value) * attn_arena_bytes(p->T_k * K, sizeof(float)));

@@ -152,13 +152,27 @@ static tokens tokens_of(const attn_run *r)
     return (tokens){ in->inputs_embeds, attn_input_embeds(in), in->input_ids, in->token_type_ids };
 }
 
-/* Row of the table of positions of each token in turn, `counted` so far (Ott 2019). Embeddings that come without ids are all counted. */
-static size_t position_of(const attn_model *m, const tokens *all, size_t t, size_t *counted)
+/* Row of the table of positions of each token in turn, `counted` so far (Ott 2019); tokens that are padding, by their id or by the mask, are not counted.
+ * Embeddings that come without ids are. */
+static size_t position_of(const attn_run *r, const tokens *all, size_t t, size_t *counted)
 {
-    size_t first = m->first_position;
-    if (first > 0 && t >= all->num_embeds && (size_t)all->ids[t - all->num_embeds] == first - 1)
+    size_t first = r->model->first_position;
+    const uint8_t *mask = r->stacks[r->stack].mask;
+    bool is_padding = first > 0 && t >= all->num_embeds && (size_t)all->ids[t - all->num_embeds] == first - 1;
+    if (r->model->counts_mask ? mask && !mask[t] : is_padding)
         return first - 1;
     return first + (*counted)++;
+}
+
+void attn_block_add_positions(attn_run *r, const float *position, size_t width, float *x)
+{
+    const tokens all = tokens_of(r);
+    size_t counted = 0;
+    for (size_t t = 0; t < r->past + r->T; t++) {
+        size_t row = position_of(r, &all, t, &counted);
+        if (t >= r->past)
+            attn_runtime_table(r->runtime)->add_row(x + (t - r->past) * width, position + row * width, width);
+    }
 }
 
 static void embed_row(const attn_run *r, const attn_embeddings *e, const tokens *all, size_t t, float *row)
@@ -178,18 +192,12 @@ static void embed_row(const attn_run *r, const attn_embeddings *e, const tokens 
 
 attn_status attn_block_embed(attn_run *r, const attn_embeddings *e, float *x)
 {
-    const attn_kernels *k = attn_runtime_table(r->runtime);
     const tokens all = tokens_of(r);
-    size_t E = r->model->info.embedding_size, counted = 0;
-    for (size_t t = 0; t < r->past; t++)
-        (void)position_of(r->model, &all, t, &counted);
-    for (size_t t = 0; t < r->T; t++) {
-        float *row = x + t * E;
-        embed_row(r, e, &all, r->past + t, row);
-        size_t position = position_of(r->model, &all, r->past + t, &counted);
-        if (e->position)
-            k->add_row(row, e->position + position * E, E);
-    }
+    size_t E = r->model->info.embedding_size;
+    for (size_t t = 0; t < r->T; t++)
+        embed_row(r, e, &all, r->past + t, x + t * E);
+    if (e->position)
+        attn_block_add_positions(r, e->position, E, x);
     return e->norm.gain ? attn_block_norm_rows(r, &e->norm, E, x, NULL) : ATTN_OK;
 }
 

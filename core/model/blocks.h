@@ -49,6 +49,9 @@ bool attn_run_go_on(attn_run *);                               /* false: cancell
  * the position past + t. */
 ATTN_MUST_CHECK attn_status attn_block_embed(attn_run *, const attn_embeddings *, float *x);
 
+/* x [T, width] += each token's row of a table of positions. */
+void attn_block_add_positions(attn_run *, const float *position, size_t width, float *x);
+
 /* x [T, D] = norm(x + y). ATTN_E_OVERFLOW where a sum is not finite, or so large that its square is not. */
 ATTN_MUST_CHECK attn_status attn_block_add_norm(attn_run *, const attn_norm *, float *x, const float *y);
 /* The same for rows of any size D; y NULL: x = norm(x). */

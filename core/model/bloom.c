@@ -57,38 +57,16 @@ static void configure(attn_model *m, attn_config *c)
     attn_decoder_writes(m, c, true);
 }
 
-/* The bias [H, 1, T_k]. */
-static attn_status lay_out_slopes(attn_run *r)
+static float alibi_at(const attn_run *r, float slope, size_t j, size_t counted)
 {
-    size_t H = r->model->info.num_attention_heads, T = r->stacks[ATTN_STACK_SELF].T_k, counted = 0;
-    const uint8_t *mask = r->stacks[ATTN_STACK_SELF].mask;
-    float *slopes = attn_take_floats(r, H, 1), *bias = slopes ? attn_take_floats(r, H, T) : NULL;
-    if (!bias)
-        return ATTN_E_NOMEM;
-    attn_alibi_slopes(slopes, H);
-    for (size_t j = 0; j < T; j++) {
-        bool seen = !mask || mask[j];
-        for (size_t h = 0; h < H; h++)
-            bias[h * T + j] = seen ? slopes[h] * (float)counted : 0;
-        counted += seen;
-    }
-    r->stacks[ATTN_STACK_SELF].bias = (attn_bias){ .add = bias, .head_stride = (ptrdiff_t)T, .key_stride = 1 };
-    return ATTN_OK;
-}
-
-static attn_price price(const attn_model *m, const attn_plan *p)
-{
-    attn_price all = attn_decoder_price(m, p);
-    uint64_t H = m->info.num_attention_heads;
-    all.bytes = attn_plus(all.bytes, attn_plus(attn_arena_bytes(H, sizeof(float)), attn_arena_bytes(H * p->stacks[ATTN_STACK_SELF].T_k, sizeof(float))));
-    return all;
+    (void)r, (void)j;
+    return slope * (float)counted;
 }
 
 static attn_status forward(attn_run *r)
 {
-    attn_status st = lay_out_slopes(r);
-    return st == ATTN_OK ? attn_decoder_forward(r) : st;
+    return attn_decoder_forward_alibi(r, alibi_at);
 }
 
 static const char *const model_types[] = { "bloom", NULL };
-const attn_family attn_family_bloom = ATTN_DECODER_FAMILY(model_types, "BloomModel", "transformer.", configure, price, forward);
+const attn_family attn_family_bloom = ATTN_DECODER_FAMILY(model_types, "BloomModel", "transformer.", configure, attn_decoder_price_alibi, forward);

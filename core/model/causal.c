@@ -37,7 +37,8 @@ bool attn_decoder_configure(attn_model *m, attn_config *c, const attn_decoder_ke
         i->max_tokens = m->dims[ATTN_DIM_POSITION] = attn_config_size(c, keys->max_positions, 1, ATTN_MAX_POSITIONS);
     if (keys->act)
         m->act = attn_config_activation(c, keys->act);
-    m->norm_eps = (float)attn_config_number(c, keys->norm_eps, 1e-30, 1);
+    if (keys->norm_eps)
+        m->norm_eps = (float)attn_config_number(c, keys->norm_eps, 1e-30, 1);
     attn_config_off(c, "is_encoder_decoder");
     attn_config_off(c, "add_cross_attention");
     attn_layer_form *forms = attn_model_forms(m, c);
@@ -90,7 +91,9 @@ attn_head attn_decoder_head(const attn_model *m)
 {
     const attn_decoder_parts *parts = m->parts;
     bool untied = m->traits & ATTN_DECODER_UNTIED;
-    return (attn_head){ untied ? parts->head.table : parts->embeddings.word, parts->head.bias };
+    return (attn_head){ .table = untied ? parts->head.table : parts->embeddings.word,
+                        .bias = parts->head.bias,
+                        .project = parts->head_project.n > 0 ? &parts->head_project : NULL };
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------------------------ */
@@ -100,6 +103,18 @@ static attn_status feed(attn_run *r, const attn_decoder_layer *w, float *y, cons
     bool gated = r->model->traits & ATTN_DECODER_GATED;
     attn_status st = gated ? attn_block_gated_feed_forward(r, &w->feed, y, x) : attn_block_feed_forward(r, &w->feed, y, x);
     return st == ATTN_OK && w->feed_after.gain ? attn_block_norm(r, &w->feed_after, y, y) : st;
+}
+
+/* x = norm(x + attention(x)), x = norm(x + feed(x)), y scratch. */
+static attn_status run_norming_sums(attn_run *r, const attn_decoder_layer *w, size_t layer, float *x, float *y)
+{
+    attn_status st = attn_block_attention(r, &w->attention, layer, y, x);
+    if (st != ATTN_OK || !attn_run_is_whole(r, layer))
+        return st;
+    st = attn_block_add_norm(r, &w->attention_norm, x, y);
+    if (st == ATTN_OK)
+        st = feed(r, w, y, x);
+    return st == ATTN_OK ? attn_block_add_norm(r, &w->feed_norm, x, y) : st;
 }
 
 /* x += attention(norm(x)) + feed(norm(x)), y scratch. */
@@ -127,21 +142,30 @@ static attn_status run_layer(attn_run *r, size_t layer, float *x, float *y)
     const attn_decoder_layer *w = (const attn_decoder_layer *)r->model->layers + layer;
     if (r->model->traits & ATTN_DECODER_PARALLEL)
         return run_parallel(r, w, layer, x, y);
-    bool normed = w->attention_norm.gain;
-    attn_status st = normed ? attn_block_norm(r, &w->attention_norm, y, x) : ATTN_OK;
+    if (r->model->traits & ATTN_DECODER_NORMS_SUMS)
+        return run_norming_sums(r, w, layer, x, y);
+    bool norms = w->attention_norm.gain, norms_feed = w->feed_norm.gain;
+    attn_status st = norms ? attn_block_norm(r, &w->attention_norm, y, x) : ATTN_OK;
     if (st == ATTN_OK)
-        st = attn_block_attention(r, &w->attention, layer, y, normed ? y : x);
+        st = attn_block_attention(r, &w->attention, layer, y, norms ? y : x);
     if (st != ATTN_OK || !attn_run_is_whole(r, layer))
         return st;
     if (w->attention_after.gain)
         st = attn_block_norm(r, &w->attention_after, y, y);
     attn_block_add(r, x, y);
-    if (st == ATTN_OK)
+    if (st == ATTN_OK && norms_feed)
         st = attn_block_norm(r, &w->feed_norm, y, x);
     if (st == ATTN_OK)
-        st = feed(r, w, y, y);
+        st = feed(r, w, y, norms_feed ? y : x);
     attn_block_add(r, x, y);
     return st;
+}
+
+attn_status attn_decoder_layers(attn_run *r, float *x, float *y)
+{
+    const attn_decoder_parts *parts = r->model->parts;
+    r->last_norm = parts->last.gain ? &parts->last : NULL;
+    return attn_run_layers(r, run_layer, x, y);
 }
 
 attn_status attn_decoder_forward_scaled(attn_run *r, float embedding_factor)
@@ -151,9 +175,8 @@ attn_status attn_decoder_forward_scaled(attn_run *r, float embedding_factor)
     size_t D = r->model->info.hidden_size;
     float *x = attn_take_floats(r, r->T, D), *y = x ? attn_take_floats(r, r->T, D) : NULL;
     e.factor = embedding_factor;
-    r->last_norm = &parts->last;
     attn_status st = y ? attn_block_embed(r, &e, x) : ATTN_E_NOMEM;
-    return st == ATTN_OK ? attn_run_layers(r, run_layer, x, y) : st;
+    return st == ATTN_OK ? attn_decoder_layers(r, x, y) : st;
 }
 
 attn_status attn_decoder_forward(attn_run *r)
@@ -169,4 +192,33 @@ attn_price attn_decoder_price(const attn_model *m, const attn_plan *p)
     if (m->traits & ATTN_DECODER_PARALLEL)
         price.bytes = attn_plus(price.bytes, attn_arena_bytes((uint64_t)p->T * m->info.hidden_size, sizeof(float)));
     return price;
+}
+
+/* ---- ALiBi -------------------------------------------------------------------------------------------------------------- */
+
+/* The bias [H, 1, T_k], by key: where a query stands is the same for all of its row. */
+attn_status attn_decoder_forward_alibi(attn_run *r, attn_alibi_at *at)
+{
+    size_t H = r->model->info.num_attention_heads, T = r->stacks[ATTN_STACK_SELF].T_k, counted = 0;
+    const uint8_t *mask = r->stacks[ATTN_STACK_SELF].mask;
+    float *slopes = attn_take_floats(r, H, 1), *bias = slopes ? attn_take_floats(r, H, T) : NULL;
+    if (!bias)
+        return ATTN_E_NOMEM;
+    attn_alibi_slopes(slopes, H);
+    for (size_t j = 0; j < T; j++) {
+        bool seen = !mask || mask[j];
+        for (size_t h = 0; h < H; h++)
+            bias[h * T + j] = seen ? at(r, slopes[h], j, counted) : 0;
+        counted += seen;
+    }
+    r->stacks[ATTN_STACK_SELF].bias = (attn_bias){ .add = bias, .head_stride = (ptrdiff_t)T, .key_stride = 1 };
+    return attn_decoder_forward(r);
+}
+
+attn_price attn_decoder_price_alibi(const attn_model *m, const attn_plan *p)
+{
+    attn_price all = attn_decoder_price(m, p);
+    uint64_t H = m->info.num_attention_heads;
+    all.bytes = attn_plus(all.bytes, attn_plus(attn_arena_bytes(H, sizeof(float)), attn_arena_bytes(H * p->stacks[ATTN_STACK_SELF].T_k, sizeof(float))));
+    return all;
 }

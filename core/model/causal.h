@@ -6,7 +6,8 @@
  *                       x = x + feed(norm(x))                        or both of the same x, side by side (Wang 2021)
  *     last hidden state = norm(x)
  *
- * Gemma 2 and 3 norm what is added, too. A family is a bind table into the structs here and a way to read its config.json.
+ * Gemma 2 and 3 norm what is added, too, OLMo 2 that alone; one OPT norms sums, as BERT does. A family is a bind table into the structs here and a way to read
+ * its config.json.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_CAUSAL_H
 #define ATTN_CAUSAL_H
@@ -24,8 +25,10 @@ typedef struct attn_decoder_layer {
 
 typedef struct attn_decoder_parts {
     attn_embeddings embeddings;
-    attn_norm last;
-    attn_head head; /* its table unset where words are chosen by their embeddings */
+    attn_dense project;       /* of embeddings that are narrower, or unset; the family's to do */
+    attn_norm last;           /* or unset */
+    attn_panels head_project; /* [E, D] between the last state and the head, of embeddings that are narrower; or unset */
+    attn_head head;           /* its table unset where words are chosen by their embeddings */
 } attn_decoder_parts;
 
 #define ATTN_DECODER_PART(member)  offsetof(attn_decoder_parts, member)
@@ -41,11 +44,11 @@ typedef struct attn_decoder_parts {
         name, ATTN_STORE_FLOATS | ATTN_OPTIONAL, { ATTN_DIM_VOCAB }, ATTN_DECODER_PART(head.bias)                                                              \
     }
 
-/* The trait of models whose attention and feed-forward work side by side. Others are the families' own, from ATTN_DECODER_TRAIT on; the
- * last is that of a head apart from the embeddings. */
-enum { ATTN_DECODER_PARALLEL = 1, ATTN_DECODER_GATED = 2, ATTN_DECODER_TRAIT = 4, ATTN_DECODER_UNTIED = 128 };
+/* Traits of models whose attention and feed-forward work side by side; whose feed-forward has a gate; whose norms are of sums, x = norm(x + attention(x)) and so
+ * on. Others are the families' own, from ATTN_DECODER_TRAIT on; the last that a bind line may ask for is that of a head apart from the embeddings. */
+enum { ATTN_DECODER_PARALLEL = 1, ATTN_DECODER_GATED = 2, ATTN_DECODER_NORMS_SUMS = 4, ATTN_DECODER_TRAIT = 8, ATTN_DECODER_UNTIED = 128 };
 
-/* Keys of config.json, where families call them differently. NULL: the family has no such key. */
+/* Keys of config.json, where families call them differently. NULL: the family has no such key, and says itself what it stands for. */
 typedef struct attn_decoder_keys {
     const char *hidden_size, *num_hidden_layers, *num_attention_heads, *num_key_value_heads, *intermediate_size, *max_positions, *act, *norm_eps;
 } attn_decoder_keys;
@@ -74,6 +77,13 @@ attn_price attn_decoder_price(const attn_model *, const attn_plan *);
 attn_status attn_decoder_forward(attn_run *);
 /* The same, each embedding that was looked up times `factor`. */
 attn_status attn_decoder_forward_scaled(attn_run *, float embedding_factor);
+/* The layers and the last norm alone, from embeddings in x [T, D]; y [T, D] is scratch. */
+attn_status attn_decoder_layers(attn_run *, float *x, float *y);
+
+/* With ALiBi (Press 2022): what is added to a head's scores of key j, with its slope; `counted` tokens before it are not hidden. Hidden keys get nothing. */
+typedef float attn_alibi_at(const attn_run *, float slope, size_t j, size_t counted);
+attn_status attn_decoder_forward_alibi(attn_run *, attn_alibi_at *);
+attn_price attn_decoder_price_alibi(const attn_model *, const attn_plan *);
 
 /* A family of decoders whose table is `binds`. */
 #define ATTN_DECODER_FAMILY(types, architecture, base, reader, cost, run)                                                                                      \

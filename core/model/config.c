@@ -161,6 +161,11 @@ bool attn_config_flag_or(attn_config *c, const char *key, bool otherwise)
     return answer;
 }
 
+size_t attn_config_length(const attn_config *c, const char *key)
+{
+    return json_array_size(json_object_get(c->root, key));
+}
+
 /* ---- arrays and sections ------------------------------------------------------------------------------------------------ */
 
 /* The array of exactly n under a key, or NULL: recorded. */

@@ -55,6 +55,7 @@ attn_activation attn_config_activation(attn_config *, const char *key);
 size_t attn_config_size_or(attn_config *, const char *key, size_t min, size_t max, size_t otherwise);
 double attn_config_number_or(attn_config *, const char *key, double min, double max, double otherwise);
 bool attn_config_flag_or(attn_config *, const char *key, bool otherwise); /* true or false */
+size_t attn_config_length(const attn_config *, const char *key);          /* of an array; 0: it is none */
 /* Whether the key is there and not null; there and null. */
 bool attn_config_has(const attn_config *, const char *key);
 bool attn_config_is_null(const attn_config *, const char *key);

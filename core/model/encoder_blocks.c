@@ -54,14 +54,14 @@ void attn_encoder_count_from(attn_model *m, attn_config *c, size_t padding_id)
 
 /* ---- embeddings --------------------------------------------------------------------------------------------------------- */
 
-static attn_status embed_and_project(attn_run *r, const attn_encoder_parts *e, float *x)
+attn_status attn_block_embed_and_project(attn_run *r, const attn_embeddings *e, const attn_dense *project, float *x)
 {
     size_t T = r->T, D = r->model->info.hidden_size, E = r->model->info.embedding_size;
     attn_arena_mark mark = attn_arena_save(r->arena);
     float *narrow = attn_take_floats(r, T, E);
-    attn_status st = narrow ? attn_block_embed(r, &e->embeddings, narrow) : ATTN_E_NOMEM;
+    attn_status st = narrow ? attn_block_embed(r, e, narrow) : ATTN_E_NOMEM;
     if (st == ATTN_OK)
-        st = attn_linear(r->runtime, x, D, narrow, E, T, &e->project.w, e->project.bias, ATTN_ACT_NONE, r->arena, r->err);
+        st = attn_linear(r->runtime, x, D, narrow, E, T, &project->w, project->bias, ATTN_ACT_NONE, r->arena, r->err);
     attn_arena_rewind(r->arena, mark);
     return st;
 }
@@ -75,7 +75,7 @@ static const attn_encoder_layer *weights_of(const attn_model *m, size_t layer)
     return (const attn_encoder_layer *)m->layers + (groups ? (size_t)((double)layer / ((double)L / (double)groups)) : layer);
 }
 
-static attn_status run_layer(attn_run *r, size_t layer, float *x, float *y)
+attn_status attn_encoder_run_layer(attn_run *r, size_t layer, float *x, float *y)
 {
     const attn_encoder_layer *w = weights_of(r->model, layer);
     attn_status st = attn_block_attention(r, &w->attention, layer, y, x);
@@ -96,18 +96,20 @@ attn_status attn_encoder_forward(attn_run *r)
     float *x = attn_take_floats(r, r->T, D), *y = x ? attn_take_floats(r, r->T, D) : NULL;
     attn_status st = y ? ATTN_OK : ATTN_E_NOMEM;
     if (st == ATTN_OK)
-        st = r->model->traits & ATTN_ENCODER_PROJECTED ? embed_and_project(r, parts, x) : attn_block_embed(r, &parts->embeddings, x);
-    return st == ATTN_OK ? attn_run_layers(r, run_layer, x, y) : st;
+        st = r->model->traits & ATTN_ENCODER_PROJECTED ? attn_block_embed_and_project(r, &parts->embeddings, &parts->project, x)
+                                                       : attn_block_embed(r, &parts->embeddings, x);
+    return st == ATTN_OK ? attn_run_layers(r, attn_encoder_run_layer, x, y) : st;
+}
+
+attn_price attn_embed_and_project_price(const attn_model *m, size_t T, attn_price rest)
+{
+    uint64_t D = m->info.hidden_size, E = m->info.embedding_size;
+    uint64_t bytes = 2 * attn_arena_bytes(T * D, sizeof(float)) + attn_arena_bytes(T * E, sizeof(float)) + attn_linear_bytes(m->runtime, T, (size_t)E);
+    return (attn_price){ .flops = attn_plus(rest.flops, 2 * T * E * D), .bytes = rest.bytes > bytes ? rest.bytes : bytes };
 }
 
 attn_price attn_encoder_price(const attn_model *m, const attn_plan *p)
 {
     attn_price price = attn_layers_price(m, p, attn_feed_forward_price(m, p->T, m->dims[ATTN_DIM_FEED]));
-    uint64_t T = p->T, D = m->info.hidden_size, E = m->info.embedding_size;
-    if (!(m->traits & ATTN_ENCODER_PROJECTED))
-        return price;
-    uint64_t bytes = 2 * attn_arena_bytes(T * D, sizeof(float)) + attn_arena_bytes(T * E, sizeof(float)) + attn_linear_bytes(m->runtime, p->T, (size_t)E);
-    price.flops = attn_plus(price.flops, 2 * T * E * D);
-    price.bytes = price.bytes > bytes ? price.bytes : bytes;
-    return price;
+    return m->traits & ATTN_ENCODER_PROJECTED ? attn_embed_and_project_price(m, p->T, price) : price;
 }

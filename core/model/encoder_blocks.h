@@ -20,12 +20,14 @@ typedef struct attn_encoder_layer {
     attn_norm attention_norm;
     attn_feed_forward feed;
     attn_norm feed_norm;
+    attn_dense distance_query, distance_key; /* of embeddings of distances, in DeBERTa */
 } attn_encoder_layer;
 
 typedef struct attn_encoder_parts {
     attn_embeddings embeddings;
     attn_dense project;    /* [D, E], or unset */
-    const float *distance; /* [buckets, H]: what MPNet adds to scores, or NULL */
+    const float *distance; /* by distance: [buckets, H] what MPNet adds to scores, [buckets, D] DeBERTa's embeddings, or NULL */
+    attn_norm distance_norm;
 } attn_encoder_parts;
 
 #define ATTN_ENCODER_PART(member)  offsetof(attn_encoder_parts, member)
@@ -61,5 +63,11 @@ void attn_encoder_count_from(attn_model *, attn_config *, size_t padding_id);
 
 attn_price attn_encoder_price(const attn_model *, const attn_plan *);
 attn_status attn_encoder_forward(attn_run *);
+
+/* x [T, D] = project(embeddings of size E), and its price: rest, or more where that is more. */
+ATTN_MUST_CHECK attn_status attn_block_embed_and_project(attn_run *, const attn_embeddings *, const attn_dense *project, float *x);
+attn_price attn_embed_and_project_price(const attn_model *, size_t T, attn_price rest);
+/* One of BERT's layers. */
+attn_status attn_encoder_run_layer(attn_run *, size_t layer, float *x, float *y);
 
 #endif

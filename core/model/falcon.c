@@ -1,12 +1,22 @@
-/* falcon.c - Falcon (Almazrouei 2023), rotary: attention and feed-forward side by side, on one LayerNorm or one each, or one after the other; query, key and value
+/* falcon.c - Falcon (Almazrouei 2023): attention and feed-forward side by side, on one LayerNorm or one each, or one after the other; query, key and value
  * in one tensor, cut in three ways: one key for all queries, each head's together, or each key's with its queries.
  *
- * The few published with ALiBi instead are refused: theirs is rounded to bfloat16 and added before scaling.
+ * Positions are rotated, or ALiBi's (falcon-rw): slope * j, rounded to bfloat16, is added before the product is divided by sqrt(d). transformers 5, wherever it
+ * returns attentions, adds it a second time, its mask having it in already; where it does not, once. What it returns is what is computed here.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/causal.h"
 #include "model/source.h"
 
-enum { BIAS = ATTN_DECODER_TRAIT, SEQUENTIAL = ATTN_DECODER_TRAIT << 1, INPUT_NORM = ATTN_DECODER_TRAIT << 2, TWO_NORMS = ATTN_DECODER_TRAIT << 3 };
+#include <math.h>
+#include <string.h>
+
+enum {
+    BIAS = ATTN_DECODER_TRAIT,
+    SEQUENTIAL = ATTN_DECODER_TRAIT << 1,
+    INPUT_NORM = ATTN_DECODER_TRAIT << 2,
+    TWO_NORMS = ATTN_DECODER_TRAIT << 3,
+    ALIBI = ATTN_DECODER_UNTIED << 1 /* no bind line asks for it */
+};
 
 #define PART               ATTN_DECODER_PART
 #define LAYER              ATTN_DECODER_LAYER
@@ -76,6 +86,7 @@ static void read_norms(attn_model *m, attn_config *c, bool fresh)
 
 static void configure(attn_model *m, attn_config *c)
 {
+    static const char *const rope_keys[] = { "rope_theta", "rope_scaling", "rope_parameters" };
     attn_decoder_keys keys = attn_llama_keys;
     keys.hidden_size = attn_config_has(c, "n_embed") ? "n_embed" : "hidden_size";
     keys.num_hidden_layers = attn_config_has(c, "n_layer") ? "n_layer" : "num_hidden_layers";
@@ -86,9 +97,9 @@ static void configure(attn_model *m, attn_config *c)
     keys.max_positions = attn_config_has(c, "max_position_embeddings") ? keys.max_positions : NULL;
     keys.act = attn_config_has(c, "activation") ? "activation" : NULL;
     m->act = ATTN_ACT_GELU;
-    m->info.max_tokens = 2048; /* where the file says nothing */
-    attn_config_off(c, "alibi");
-    attn_config_take(c, "auto_map"); /* first published with code beside the weights, for the same formula */
+    m->info.max_tokens = 2048;                                      /* where the file says nothing */
+    attn_config_off(c, "apply_residual_connection_post_layernorm"); /* no published model has it */
+    attn_config_take(c, "auto_map");                                /* first published with code beside the weights, for the same formula */
     bool fine = attn_decoder_configure(m, c, &keys, 4);
     attn_config_take(c, "hidden_size"); /* n_embed goes before it */
     if (!fine)
@@ -96,9 +107,45 @@ static void configure(attn_model *m, attn_config *c)
     bool fresh = attn_config_flag_or(c, "new_decoder_architecture", false);
     read_sharing(m, c, fresh);
     read_norms(m, c, fresh);
-    attn_decoder_rotate_whole(m, c, 10000);
     attn_decoder_writes(m, c, true);
+    if (!attn_config_flag_or(c, "alibi", false)) {
+        attn_decoder_rotate_whole(m, c, 10000);
+        return;
+    }
+    m->traits |= ALIBI;
+    for (size_t i = 0; i < sizeof rope_keys / sizeof *rope_keys; i++)
+        attn_config_take(c, rope_keys[i]);
+}
+
+/* ---- ALiBi -------------------------------------------------------------------------------------------------------------- */
+
+enum { TIMES = 2 }; /* see the head of this file */
+
+/* To the nearest bfloat16, ties to even; x is finite and far from the ends. */
+static float rounded(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fffU + (bits >> 16 & 1U)) & 0xffff0000U;
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
+static float alibi_at(const attn_run *r, float slope, size_t j, size_t counted)
+{
+    (void)j;
+    return TIMES * rounded(rounded(slope) * rounded((float)counted)) / sqrtf((float)r->model->info.head_dim);
+}
+
+static attn_status forward(attn_run *r)
+{
+    return r->model->traits & ALIBI ? attn_decoder_forward_alibi(r, alibi_at) : attn_decoder_forward(r);
+}
+
+static attn_price price(const attn_model *m, const attn_plan *p)
+{
+    return m->traits & ALIBI ? attn_decoder_price_alibi(m, p) : attn_decoder_price(m, p);
 }
 
 static const char *const model_types[] = { "falcon", NULL };
-const attn_family attn_family_falcon = ATTN_DECODER_FAMILY(model_types, "FalconModel", "transformer.", configure, attn_decoder_price, attn_decoder_forward);
+const attn_family attn_family_falcon = ATTN_DECODER_FAMILY(model_types, "FalconModel", "transformer.", configure, price, forward);

@@ -11,7 +11,8 @@ static const attn_family *const families[] = { &attn_family_bert,    &attn_famil
                                                &attn_family_smollm3, &attn_family_gpt2,       &attn_family_gemma,   &attn_family_gemma2,
                                                &attn_family_gemma3,  &attn_family_phi,        &attn_family_phi3,    &attn_family_gpt_neox,
                                                &attn_family_bloom,   &attn_family_falcon,     &attn_family_t5,      &attn_family_mt5,
-                                               &attn_family_bart,    &attn_family_mbart,      &attn_family_marian };
+                                               &attn_family_bart,    &attn_family_mbart,      &attn_family_marian,  &attn_family_olmo2,
+                                               &attn_family_gptj,    &attn_family_opt,        &attn_family_mpt,     &attn_family_deberta_v2 };
 
 const attn_family *attn_family_find(const char *model_type)
 {

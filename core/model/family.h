@@ -24,6 +24,7 @@ typedef struct attn_norm {
 typedef struct attn_layer_form {
     attn_rules rules;      /* scale, softcap, causality, windows; a run adds the mask and the length */
     const attn_rope *rope; /* of the model's; NULL: queries and keys are not rotated */
+    float query_factor;    /* on queries themselves, which are shown so; 0: none. The scale comes on top */
 } attn_layer_form;
 
 enum { ATTN_MODEL_ROPES = 2 };
@@ -59,6 +60,8 @@ typedef struct attn_run {
     attn_rotation rotations[ATTN_MODEL_ROPES]; /* of the model's ropes, for these rows */
     const attn_norm *last_norm;                /* set by a family, for the stack it runs, whose last hidden state is behind a norm of its own */
     float *last;                               /* [D] gets the last row of what the last layer gives (behind last_norm); NULL: nobody chooses a word */
+    attn_mask mask;                            /* in place of the input's, where it has one */
+    const void *own;                           /* the family's, of this run */
     attn_arena *arena;
     attn_cancel *cancel;
     const attn_sink *sink;
@@ -92,6 +95,9 @@ typedef struct attn_family {
     void (*configure)(attn_model *m, attn_config *);
     attn_price (*price)(const attn_model *, const attn_plan *);
     attn_status (*forward)(attn_run *);
+    /* Sets the run's bias from a layer's queries and keys as they meet in the product, [T, H * d] each, in memory above the layer's mark. NULL: nothing does. */
+    attn_status (*relate)(attn_run *, size_t layer, const float *query, const float *key);
+    attn_layer_cost (*relate_price)(const attn_model *, size_t T);
     attn_head (*head)(const attn_model *); /* of a model whose writing.writes is set; NULL: none is */
 } attn_family;
 
@@ -103,6 +109,11 @@ struct attn_model {
     size_t num_layer_weights;    /* layers in the file; the family says which serves which. 0: as many as there are layers */
     size_t max_distance;         /* of relative positions in buckets: from there on all are in the last */
     size_t first_position;       /* 0, or the id of padding + 1: the first token's row of the table of positions, padding not being counted */
+    bool counts_mask;            /* what is not counted, then, is what the mask hides, not an id */
+    float clip;                  /* queries, keys and values are kept within this of 0; 0: they are not */
+    bool norms_whole;            /* norms of queries and keys are of all heads together, not of each */
+    size_t distance_buckets;     /* of relative positions in DeBERTa, to each side; 0: each distance has its own */
+    size_t distance_reach;       /* up to which they differ */
     unsigned traits;             /* bits that its bind table asks about */
     attn_activation act;
     attn_norm_kind norm_kind;
@@ -155,11 +166,11 @@ const attn_family *attn_family_find(const char *model_type);
 void attn_family_names(char *dst, size_t n);
 
 extern const attn_family attn_family_bert, attn_family_roberta, attn_family_xlm_roberta, attn_family_electra;
-extern const attn_family attn_family_distilbert, attn_family_albert, attn_family_mpnet, attn_family_modernbert;
+extern const attn_family attn_family_distilbert, attn_family_albert, attn_family_mpnet, attn_family_modernbert, attn_family_deberta_v2;
 /* Models that write from left to right. */
 extern const attn_family attn_family_llama, attn_family_mistral, attn_family_qwen2, attn_family_qwen3, attn_family_smollm3;
 extern const attn_family attn_family_gpt2, attn_family_gemma, attn_family_gemma2, attn_family_gemma3, attn_family_phi, attn_family_phi3, attn_family_gpt_neox,
-    attn_family_bloom, attn_family_falcon;
+    attn_family_bloom, attn_family_falcon, attn_family_olmo2, attn_family_gptj, attn_family_opt, attn_family_mpt;
 /* Encoder-decoders. */
 extern const attn_family attn_family_t5, attn_family_mt5, attn_family_bart, attn_family_mbart, attn_family_marian;
 

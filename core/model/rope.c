@@ -251,6 +251,15 @@ static void turn(float *restrict a, float *restrict b, const float *cosine, cons
     }
 }
 
+static void turn_neighbours(float *x, const float *cosine, const float *sine, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float first = x[2 * i], second = x[2 * i + 1];
+        x[2 * i] = first * cosine[i] - second * sine[i];
+        x[2 * i + 1] = second * cosine[i] + first * sine[i];
+    }
+}
+
 static void turn_rows(void *ctx, size_t block, int slot)
 {
     const turn_task *t = ctx;
@@ -259,7 +268,11 @@ static void turn_rows(void *ctx, size_t block, int slot)
     for (size_t row = block * t->rows; row < end; row++)
         for (size_t h = 0; h < t->heads; h++) {
             float *x = t->x + (row * t->heads + h) * t->d;
-            turn(x, x + pairs, t->rotation->cosine + row * pairs, t->rotation->sine + row * pairs, pairs);
+            const float *cosine = t->rotation->cosine + row * pairs, *sine = t->rotation->sine + row * pairs;
+            if (t->rotation->neighbours)
+                turn_neighbours(x, cosine, sine, pairs);
+            else
+                turn(x, x + pairs, cosine, sine, pairs);
         }
 }
 

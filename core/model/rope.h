@@ -1,7 +1,7 @@
 /* rope.h - rotary position embeddings (Su 2021) and their stretched forms: what config.json says, tables of angles for a run, and turning heads by them.
  *
- * Pair i of a head's first `width` columns is turned by t * f(i), f(i) = theta^(-2i / width), columns i and i + width / 2 being a pair. Angles are made in
- * double. The stretched forms change f, and some the size of the result:
+ * Pair i of a head's first `width` columns is turned by t * f(i), f(i) = theta^(-2i / width), columns i and i + width / 2 being a pair, in GPT-J 2i and 2i + 1.
+ * Angles are made in double. The stretched forms change f, and some the size of the result:
  *   linear     f / s                                                                     (Chen 2023)
  *   dynamic    theta * (s T / n - (s - 1))^(width / (width - 2)) for texts of T > n      ("NTK-aware")
  *   yarn       f / s for slow pairs, f for fast ones, a ramp between                     (Peng 2023)
@@ -19,7 +19,8 @@ typedef enum attn_rope_kind { ATTN_ROPE_PLAIN, ATTN_ROPE_LINEAR, ATTN_ROPE_DYNAM
 
 typedef struct attn_rope {
     attn_rope_kind kind;
-    size_t width; /* columns of a head that are turned, even; 0: there is no rotation */
+    size_t width;    /* columns of a head that are turned, even; 0: there is no rotation */
+    bool neighbours; /* columns 2i and 2i + 1 are a pair */
     double theta, factor;
     double size;         /* of cosines and sines */
     double low, high;    /* yarn: pairs between which the ramp runs; llama3: the frequency factors */
@@ -44,6 +45,7 @@ size_t attn_rope_positions(const attn_rope *, size_t max_positions);
 /* Turned by how much at each of T positions. */
 typedef struct attn_rotation {
     size_t width;
+    bool neighbours;      /* as in the rope */
     float *cosine, *sine; /* [T, width / 2] */
 } attn_rotation;
 

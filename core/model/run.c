@@ -238,6 +238,7 @@ static attn_status prepare_rotations(attn_run *r, size_t length)
         const attn_rope *rope = &r->model->ropes[i];
         attn_rotation *rotation = &r->rotations[i];
         rotation->width = rope->width;
+        rotation->neighbours = rope->neighbours;
         if (rope->width == 0)
             continue;
         rotation->cosine = attn_take_floats(r, r->T, rope->width / 2);

@@ -109,10 +109,20 @@ static void look_at_block(void *ctx, size_t block, int slot)
     c->blocks[block] = found;
 }
 
+/* *y [E] = the projection of x [D], in the arena. */
+static attn_status project(attn_runtime *rt, const attn_panels *w, const float *x, const float **y, attn_arena *arena, attn_error *err)
+{
+    float *narrow = attn_arena_take(arena, w->n, sizeof *narrow);
+    *y = narrow;
+    return narrow ? attn_linear(rt, narrow, w->n, x, w->k, 1, w, NULL, ATTN_ACT_NONE, arena, err) : attn_fail_memory(err);
+}
+
 uint64_t attn_choose_bytes(const attn_runtime *rt, const attn_head *head)
 {
     uint64_t threads = (uint64_t)attn_runtime_threads(rt);
-    return attn_plus(attn_arena_bytes(threads * head->table.cols, sizeof(float)), attn_arena_bytes(attn_ceil_div(head->table.rows, ROWS), sizeof(best)));
+    uint64_t projected = head->project ? attn_plus(attn_arena_bytes(head->project->n, sizeof(float)), attn_linear_bytes(rt, 1, head->project->k)) : 0;
+    return attn_plus(projected, attn_plus(attn_arena_bytes(threads * head->table.cols, sizeof(float)),
+                                          attn_arena_bytes(attn_ceil_div(head->table.rows, ROWS), sizeof(best))));
 }
 
 attn_status attn_choose_word(attn_runtime *rt, const attn_head *head, const attn_writing *rules, const float *x, size_t read, int32_t *id, attn_arena *arena,
@@ -125,6 +135,8 @@ attn_status attn_choose_word(attn_runtime *rt, const attn_head *head, const attn
     c.rows = attn_arena_take(arena, threads * head->table.cols, sizeof *c.rows);
     c.blocks = attn_arena_take(arena, num, sizeof *c.blocks);
     attn_status st = c.rows && c.blocks ? ATTN_OK : attn_fail_memory(err);
+    if (st == ATTN_OK && head->project)
+        st = project(rt, head->project, x, &c.x, arena, err);
     if (st == ATTN_OK)
         attn_parallel(rt, num, look_at_block, &c);
     for (size_t b = 0; b < num && st == ATTN_OK; b++) {

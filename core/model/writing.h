@@ -7,11 +7,12 @@
 #include "model/source.h"
 #include "model/weights.h"
 
-/* logits[i] = table[i] . x + bias[i], x the last hidden state. What a family does to logits afterwards, or to x by a number above 0, leaves their order as it
+/* logits[i] = table[i] . x + bias[i], x the last hidden state, projected where the table is narrower. What a family does to logits afterwards, or to x by a number above 0, leaves their order as it
  * is (Gemma 2's cap, T5's scale), so it is left out. */
 typedef struct attn_head {
-    attn_table table;  /* [V, D], in the file's dtype */
-    const float *bias; /* [V] or NULL */
+    attn_table table;           /* [V, E], in the file's dtype */
+    const float *bias;          /* [V] or NULL */
+    const attn_panels *project; /* [E, D], E the table's width; NULL: there is none */
 } attn_head;
 
 /* Of what generation_config.json, else config.json, says: what makes a greedy choice another one. Lengths (min_length, forced_eos_token_id) and penalties

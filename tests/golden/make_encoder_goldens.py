@@ -32,11 +32,18 @@ MODELS = {
     "albert-groups": ("AlbertForMaskedLM", dict(vocab_size=61, hidden_size=12, embedding_size=12, num_attention_heads=2, intermediate_size=8, num_hidden_layers=18,
                                                 num_hidden_groups=14, max_position_embeddings=40)),
     "mpnet": ("MPNetForMaskedLM", dict(SIZES, vocab_size=41, max_position_embeddings=170)),
+    "deberta-v2": ("DebertaV2ForMaskedLM", dict(SIZES, vocab_size=41, relative_attention=True, position_buckets=6, norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type=["p2c", "c2p"],
+                                                position_biased_input=False, type_vocab_size=0)),
+    "deberta-v2-own": ("DebertaV2Model", dict(SIZES, hidden_size=30, vocab_size=41, relative_attention=True, max_relative_positions=12, pos_att_type=["c2p", "p2c"], type_vocab_size=2)),
+    "deberta-v2-c2p": ("DebertaV2Model", dict(SIZES, vocab_size=41, relative_attention=True, max_relative_positions=20, position_buckets=9, norm_rel_ebd="none", pos_att_type="c2p",
+                                              position_biased_input=False, type_vocab_size=1)),
+    "deberta-v2-p2c": ("DebertaV2Model", dict(SIZES, vocab_size=41, relative_attention=True, share_att_key=True, position_buckets=-1, norm_rel_ebd="layer_norm", pos_att_type="p2c",
+                                              type_vocab_size=0)),
 }
 
 # what makes query, key, value, and attn_output of a context
-PROJECTIONS = [re.compile(p) for p in (r"attention\.(self\.query|q_lin|query|attn\.q)$", r"attention\.(self\.key|k_lin|key|attn\.k)$",
-                                       r"attention\.(self\.value|v_lin|value|attn\.v)$", r"attention\.(output\.dense|out_lin|dense|attn\.o)$")]
+PROJECTIONS = [re.compile(p) for p in (r"attention\.(self\.query(_proj)?|q_lin|query|attn\.q)$", r"attention\.(self\.key(_proj)?|k_lin|key|attn\.k)$",
+                                       r"attention\.(self\.value(_proj)?|v_lin|value|attn\.v)$", r"attention\.(output\.dense|out_lin|dense|attn\.o)$")]
 
 
 def draw(model, seed):
@@ -69,21 +76,36 @@ def forward(model, feed):
                 hooks.append(module.register_forward_hook(lambda module, given, made, name=name: seen[name].append(split(made))))
         if PROJECTIONS[3].search(path):
             hooks.append(module.register_forward_hook(see_output))
+    entering, softmax = [], torch.nn.functional.softmax
+
+    def see_softmax(x, *rest, **more):
+        entering.append(x[0])
+        return softmax(x, *rest, **more)
+
+    torch.nn.functional.softmax = see_softmax
     with torch.no_grad():
         out = model(**feed, output_attentions=True, output_hidden_states=True)
+    torch.nn.functional.softmax = softmax
     for h in hooks:
         h.remove()
+    if getattr(model.config, "share_att_key", False):  # the same projections make keys and queries of distances, after those of tokens
+        seen["query"], seen["key"] = seen["query"][::2], seen["key"][::2]
     got = {name: torch.stack(tensors) for name, tensors in seen.items()}
     got["attentions"] = torch.stack([a[0] for a in out.attentions])
     got["hidden_states"] = torch.stack([h[0] for h in out.hidden_states])
     got["scores"] = got["query"] @ got["key"].transpose(-1, -2) / (got["query"].shape[-1] ** 0.5)
     if model.config.model_type == "mpnet":
         got["scores"] += model.base_model.encoder.compute_position_bias(got["hidden_states"][:1])
-    if "attention_mask" in feed:
+    if model.config.model_type == "deberta-v2":
+        got["scores"] = torch.stack(entering)
+    elif "attention_mask" in feed:
         got["scores"][..., feed["attention_mask"][0] == 0] = float("-inf")
     assert all(t.dtype == torch.float64 for t in got.values())
     assert (got["attentions"].sum(-1) - 1).abs().max() < 1e-14
     assert (got["scores"].softmax(-1) - got["attentions"]).abs().max() < 1e-14
+    if model.config.model_type == "deberta-v2" and "attention_mask" in feed:  # it masks queries as well: uniform rows there, zeros here
+        for name in ("attentions", "context"):
+            got[name][:, :, feed["attention_mask"][0] == 0] = 0
     assert got["hidden_states"].shape[0] == got["attentions"].shape[0] + 1 == model.config.num_hidden_layers + 1
     return got
 
@@ -93,10 +115,11 @@ def cases_of(config):
     places = config.max_position_embeddings - (padding + 1 if config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0)
     ids = [(i * 37) % (vocab - 8) + 8 for i in range(places)]
     most, few = ("attentions", "scores", "context", "attn_output", "query", "key", "value", "hidden_states"), ("attentions", "hidden_states")
+    masked = ("attentions", "context") if config.model_type == "deberta-v2" else few
     holes = [padding if i in (0, 3) else ids[i] for i in range(8)]
     cases = [{"case": "ids", "input_ids": ids[:9], "only": most if config.num_hidden_layers < 10 else ("attentions", "hidden_states")},
-             {"case": "right padding", "input_ids": ids[:5] + [padding] * 3, "attention_mask": [1] * 5 + [0] * 3, "only": few},
-             {"case": "padding in the text, holes in the mask", "input_ids": holes, "attention_mask": [1, 1, 0, 1, 1, 0, 1, 1], "only": few},
+             {"case": "right padding", "input_ids": ids[:5] + [padding] * 3, "attention_mask": [1] * 5 + [0] * 3, "only": masked},
+             {"case": "padding in the text, holes in the mask", "input_ids": holes, "attention_mask": [1, 1, 0, 1, 1, 0, 1, 1], "only": masked},
              {"case": "embeddings", "inputs_embeds": torch.randn(5, getattr(config, "embedding_size", config.hidden_size), generator=torch.Generator().manual_seed(7)), "only": few},
              {"case": "one token", "input_ids": ids[:1], "only": few},
              {"case": "all positions", "input_ids": ids, "layers": [config.num_hidden_layers - 1], "heads": [1], "only": ("context",)}]

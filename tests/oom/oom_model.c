@@ -6,8 +6,8 @@
 
 #include "attn.h"
 #include "model_files.h"
-#include "unit.h"
 #include "model_list.h"
+#include "unit.h"
 
 static size_t left; /* allocations still granted */
 static bool refused;
@@ -90,7 +90,8 @@ static attn_status run(void *ctx, attn_error *err)
         ids[i] = i % 7 + 5;
     const asked *a = ctx;
     attn_analysis_tokens about = { ids, special };
-    attn_model_input in = { .T = T, .input_ids = ids };
+    size_t most = attn_model_get_info(a->model)->max_tokens;
+    attn_model_input in = { .T = most < T ? most : T, .input_ids = ids };
     attn_keep keep = a->keep;
     keep.about = &about;
     attn_sink sink = { .layer = ignore, .state = ignore_state };
@@ -193,7 +194,8 @@ START_TEST(a_run_survives_every_allocation_that_fails)
     attn_runtime *rt = runtime();
     attn_error err = { 0 };
     attn_model *m = NULL;
-    ck_assert_int_eq(attn_model_open(&m, rt, "tests/golden/models/bert", &err), ATTN_OK);
+    static const char *const sources[] = { "tests/golden/models/bert", "tests/golden/models/deberta-v2", "tests/golden/models/opt-postln" };
+    ck_assert_int_eq(attn_model_open(&m, rt, sources[_i], &err), ATTN_OK);
     attn_pool pool = { .size = 40, .mode = ATTN_REDUCE_MAX };
     const attn_keep keeps[] = {
         { .outputs = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1 },
@@ -231,7 +233,7 @@ int main(void)
     tcase_add_test(tcase, reading_a_generation_config_survives_every_allocation_that_fails);
     list_models(true);
     tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, num_models + 2);
-    tcase_add_test(tcase, a_run_survives_every_allocation_that_fails);
+    tcase_add_loop_test(tcase, a_run_survives_every_allocation_that_fails, 0, 3);
     tcase_add_loop_test(tcase, writing_survives_every_allocation_that_fails, 0, 2);
     tcase_add_loop_test(tcase, encoder_and_decoder_survive_every_allocation_that_fails, 0, 2);
     suite_add_tcase(suite, tcase);

@@ -6,8 +6,9 @@
 
 #define MODELS "tests/golden/models/"
 
-static const char *const models[] = { "distilbert",    "roberta", "xlm-roberta", "electra",           "electra-wide",     "albert",
-                                      "albert-groups", "mpnet",   "modernbert",  "modernbert-legacy", "modernbert-biases" };
+static const char *const models[] = { "distilbert",     "roberta",        "xlm-roberta",   "electra",           "electra-wide",      "albert",
+                                      "albert-groups",  "mpnet",          "modernbert",    "modernbert-legacy", "modernbert-biases", "deberta-v2",
+                                      "deberta-v2-own", "deberta-v2-c2p", "deberta-v2-p2c" };
 enum { NUM_MODELS = sizeof models / sizeof *models };
 
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
@@ -84,7 +85,9 @@ START_TEST(info_says_what_the_files_say)
         { "ElectraForPreTraining", "electra", 1, 3, 24, 24, 40, 2, 4, 6804 },     { "AlbertModel", "albert", 3, 3, 24, 16, 40, 2, 2, 6372 },
         { "AlbertForMaskedLM", "albert", 18, 2, 12, 12, 40, 2, 5, 13792 },        { "MPNetForMaskedLM", "mpnet", 2, 3, 24, 24, 168, 0, 5, 13776 },
         { "ModernBertModel", "modernbert", 4, 4, 32, 32, 128, 0, 0, 37024 },      { "ModernBertModel", "modernbert", 4, 4, 32, 32, 128, 0, 0, 37024 },
-        { "ModernBertModel", "modernbert", 4, 4, 32, 32, 128, 0, 0, 38336 },
+        { "ModernBertModel", "modernbert", 4, 4, 32, 32, 128, 0, 0, 38336 },      { "DebertaV2ForMaskedLM", "deberta-v2", 2, 3, 24, 24, 40, 0, 5, 9936 },
+        { "DebertaV2Model", "deberta-v2", 2, 3, 30, 30, 40, 2, 0, 19122 },        { "DebertaV2Model", "deberta-v2", 2, 3, 24, 24, 40, 1, 0, 11256 },
+        { "DebertaV2Model", "deberta-v2", 2, 3, 24, 24, 40, 0, 0, 12528 },
     };
     fixture f;
     fixture_init(&f, models[_i], 1, 1);
@@ -333,6 +336,56 @@ START_TEST(modernbert_sees_half_a_window_to_each_side)
 }
 END_TEST
 
+/* Where BERT's hidden tokens still see the others, these do not, and are zeros to begin with. */
+START_TEST(tokens_hidden_from_deberta_see_nothing)
+{
+    fixture f;
+    kept_run run;
+    size_t peak;
+    attn_keep keep = { .outputs = everything };
+    fixture_init(&f, "deberta-v2", 2, 36);
+    for (size_t i = 0; i < 36; i++)
+        f.g.mask[i] = i % 5 != 2;
+    f.g.in.attention_mask = f.g.mask;
+    attn_price price = attn_model_price(f.model, &f.g.in, &keep);
+    run_fine(&f, &keep, &run, &peak);
+    ck_assert_uint_le(peak, price.bytes);
+    for (size_t n = 0; n < 36 * 24; n++)
+        ck_assert((run.hidden[0].data[n] == 0) == !f.g.mask[n / 24]);
+    for (size_t l = 0; l < run.num_layers; l++)
+        for (size_t n = 0; n < 3 * 36 * 36; n++)
+            ck_assert((run.tensors[l][ATTN_ATTENTIONS].data[n] > 0) == (f.g.mask[n / 36 % 36] && f.g.mask[n % 36]));
+    kept_free(&run);
+    fixture_free(&f);
+}
+END_TEST
+
+/* Keys and values as in the file of microsoft/deberta-v3-base, sizes apart. */
+START_TEST(deberta_as_the_hub_has_it_means_the_same)
+{
+    static const char config[] =
+        "{\"model_type\": \"deberta-v2\", \"attention_probs_dropout_prob\": 0.1, \"hidden_act\": \"gelu\", \"hidden_dropout_prob\": 0.1, \"hidden_size\": 24,"
+        "\"initializer_range\": 0.02, \"intermediate_size\": 36, \"max_position_embeddings\": 40, \"relative_attention\": true, \"position_buckets\": 6,"
+        "\"norm_rel_ebd\": \"layer_norm\", \"share_att_key\": true, \"pos_att_type\": \"p2c|c2p\", \"layer_norm_eps\": 1e-7, \"max_relative_positions\": -1,"
+        "\"position_biased_input\": false, \"num_attention_heads\": 3, \"num_hidden_layers\": 2, \"type_vocab_size\": 0, \"vocab_size\": 41}";
+    fixture f;
+    kept_run now, then;
+    fixture_init(&f, "deberta-v2", 1, 20);
+    run_fine(&f, &(attn_keep){ .outputs = everything }, &now, NULL);
+    fixture_free(&f);
+    model_copy copy = copy_model(MODELS "deberta-v2");
+    file_write(copy.path, "config.json", config, strlen(config));
+    fixture_open(&f, copy.path, 1, 20);
+    remove_copy(&copy);
+    ck_assert_str_eq(attn_model_get_info(f.model)->architecture, "DebertaV2Model");
+    run_fine(&f, &(attn_keep){ .outputs = everything }, &then, NULL);
+    same_bits(&now, &then);
+    kept_free(&now);
+    kept_free(&then);
+    fixture_free(&f);
+}
+END_TEST
+
 /* ---- files -------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(old_names_of_norms_are_known)
@@ -420,6 +473,24 @@ static const struct {
     { "modernbert-legacy", CONFIG, "\"global_attn_every_n_layers\": 2", "\"global_attn_every_n_layers\": 0", ATTN_E_FORMAT,
       "config.json: global_attn_every_n_layers", "is 0" },
     { "modernbert-legacy", CONFIG, "\"local_rope_theta\": 70.0", "\"local_rope_theta\": -70.0", ATTN_E_FORMAT, "config.json: local_rope_theta", "is -70" },
+    { "deberta-v2", CONFIG, "{", "{\"conv_kernel_size\": 3, ", ATTN_E_UNSUPPORTED, "config.json: conv_kernel_size", "is 3, only 0 is supported" },
+    { "deberta-v2", CONFIG, "{", "{\"embedding_size\": 10, ", ATTN_E_UNSUPPORTED, "config.json: embedding_size", "is 10, only 24 is supported" },
+    { "deberta-v2", CONFIG, "{", "{\"attention_head_size\": 10, ", ATTN_E_UNSUPPORTED, "config.json: attention_head_size", "is 10, only 8 is supported" },
+    { "deberta-v2", CONFIG, "\"c2p\"", "\"p2p\"", ATTN_E_UNSUPPORTED, "config.json: pos_att_type", "not known here" },
+    { "deberta-v2", CONFIG, "\"c2p\"", "\"c2p\", \"c2p\"", ATTN_E_FORMAT, "config.json: pos_att_type", "must be an array of 2" },
+    { "deberta-v2", CONFIG, "\"pos_att_type\": [", "\"pos_att_type\": \"c2p|p2p\", \"_\": [", ATTN_E_UNSUPPORTED, "config.json: pos_att_type",
+      "is \"c2p|p2p\"" },
+    { "deberta-v2", CONFIG, "\"layer_norm\"", "\"batch_norm\"", ATTN_E_UNSUPPORTED, "config.json: norm_rel_ebd", "is \"batch_norm\"" },
+    { "deberta-v2", CONFIG, "\"position_buckets\": 6", "\"position_buckets\": 1", ATTN_E_FORMAT, "config.json: position_buckets", "must be at least 2" },
+    { "deberta-v2", CONFIG, "\"position_buckets\": 6", "\"position_buckets\": 78", ATTN_E_FORMAT, "config.json: position_buckets", "too many for the 40" },
+    { "deberta-v2", CONFIG, "\"position_buckets\": 6", "\"position_buckets\": 8", ATTN_E_FORMAT, "model.safetensors: deberta.encoder.rel_embeddings.weight",
+      "shape is [12, 24], expected [16, 24]" },
+    { "deberta-v2", CONFIG, "\"share_att_key\": true", "\"share_att_key\": false", ATTN_E_FORMAT,
+      "model.safetensors: deberta.encoder.layer.0.attention.self.pos_key_proj.weight", "the tensor is missing" },
+    { "deberta-v2-own", WEIGHTS, "pos_query_proj.bias", "pos_query_proj.bios", ATTN_E_FORMAT,
+      "model.safetensors: encoder.layer.0.attention.self.pos_query_proj.bias", "the tensor is missing, expected [30]" },
+    { "deberta-v2-own", CONFIG, "\"position_biased_input\": true", "\"position_biased_input\": 1", ATTN_E_FORMAT, "config.json: position_biased_input",
+      "is 1" },
     { "modernbert-legacy", WEIGHTS, "layers.1.attn_norm.weight", "layers.0.attn_norm.weight", ATTN_E_FORMAT, "model.safetensors: layers.1.attn_norm.weight",
       "the tensor is missing, expected [32]" },
 };
@@ -456,6 +527,8 @@ int main(void)
     tcase_add_loop_test(all, embeddings_too_large_for_a_norm_are_an_overflow, 0, NUM_MODELS);
     tcase_add_loop_test(all, embeddings_are_what_ids_look_up, 0, NUM_MODELS);
     tcase_add_test(own, modernbert_sees_half_a_window_to_each_side);
+    tcase_add_test(own, tokens_hidden_from_deberta_see_nothing);
+    tcase_add_test(own, deberta_as_the_hub_has_it_means_the_same);
     tcase_add_loop_test(own, padding_before_a_text_moves_nothing, 0, 2);
     tcase_add_test(own, layers_that_share_weights_have_maps_of_their_own);
     tcase_add_test(own, the_price_counts_the_projection_of_embeddings);

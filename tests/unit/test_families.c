@@ -34,7 +34,18 @@ static const char *const models[] = { "llama",
                                       "falcon",
                                       "falcon-new",
                                       "falcon-one-norm",
-                                      "falcon-sequential" };
+                                      "falcon-sequential",
+                                      "falcon-alibi",
+                                      "olmo2",
+                                      "olmo2-2",
+                                      "olmo2-wide",
+                                      "gptj",
+                                      "gptj-2",
+                                      "opt",
+                                      "opt-2",
+                                      "opt-postln",
+                                      "mpt",
+                                      "mpt-clip" };
 enum { NUM_MODELS = sizeof models / sizeof *models };
 
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
@@ -84,8 +95,8 @@ END_TEST
 /* ---- promises ------------------------------------------------------------------------------------------------------------- */
 
 /* One of each way to attend, to norm, to rotate and to be priced. */
-static const char *const kinds[] = { AT("llama"),      AT("qwen3"),         AT("gpt2"),     AT("gemma2"), AT("gemma3"),
-                                     AT("phi-qknorm"), AT("phi3-longrope"), AT("gpt-neox"), AT("bloom"),  AT("falcon-new") };
+static const char *const kinds[] = { AT("llama"),    AT("qwen3"), AT("gpt2"),       AT("gemma2"), AT("gemma3"), AT("phi-qknorm"), AT("phi3-longrope"),
+                                     AT("gpt-neox"), AT("bloom"), AT("falcon-new"), AT("olmo2"),  AT("gptj"),   AT("opt"),        AT("opt-postln") };
 enum { NUM_KINDS = sizeof kinds / sizeof *kinds };
 
 typedef struct fixture {
@@ -250,6 +261,13 @@ START_TEST(info_says_what_the_files_say)
         { AT("gemma3"), "Gemma3ForCausalLM", "gemma3_text", 4, 4, 2, 16, 32, 128, 0 },
         { AT("gpt-neox"), "GPTNeoXForCausalLM", "gpt_neox", 3, 2, 2, 16, 32, 64, 0 },
         { AT("bloom"), "BloomForCausalLM", "bloom", 3, 6, 6, 6, 36, 2048, 0 },
+        { AT("falcon-alibi"), "FalconForCausalLM", "falcon", 2, 12, 12, 3, 36, 2048, 0 },
+        { AT("olmo2"), "Olmo2ForCausalLM", "olmo2", 3, 4, 2, 8, 32, 128, 1 },
+        { AT("olmo2-wide"), "Olmo2ForCausalLM", "olmo2", 2, 3, 1, 10, 28, 128, 1 },
+        { AT("gptj"), "GPTJForCausalLM", "gptj", 3, 4, 4, 10, 40, 64, 2 }, /* a head with a bias */
+        { AT("opt"), "OPTForCausalLM", "opt", 3, 3, 3, 12, 36, 64, 0 },
+        { AT("opt-postln"), "OPTForCausalLM", "opt", 3, 4, 4, 8, 32, 64, 1 }, /* what projects back to embeddings */
+        { AT("mpt"), "MptForCausalLM", "mpt", 2, 6, 6, 6, 36, 64, 0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         fixture f;
@@ -320,7 +338,32 @@ START_TEST(keys_that_ask_for_another_formula_are_refused_by_name)
         { AT("gemma3"), "\"rope_type\": \"linear\"", "\"rope_type\": \"linear\", \"partial_rotary_factor\": 0.5", ATTN_E_UNSUPPORTED, "partial_rotary_factor",
           "whole heads" },
         { AT("phi3-longrope"), "\"long_factor\": [", "\"long_factor\": [1.0, ", ATTN_E_FORMAT, "rope_scaling.long_factor", "must be an array of 2" },
-        { AT("falcon"), "\"alibi\": false", "\"alibi\": true", ATTN_E_UNSUPPORTED, "alibi", "not supported" },
+        { AT("falcon-alibi"), "\"alibi\": true", "\"alibi\": true, \"apply_residual_connection_post_layernorm\": true", ATTN_E_UNSUPPORTED,
+          "apply_residual_connection_post_layernorm", "is true" },
+        { AT("olmo2"), "\"attention_bias\": false", "\"attention_bias\": true", ATTN_E_FORMAT, "layers.0.self_attn.q_proj.bias", "missing" },
+        { AT("olmo2-wide"), "\"head_dim\": 10", "\"head_dim\": 11", ATTN_E_UNSUPPORTED, "head_dim", "11 columns of a head" },
+        { AT("gptj"), "\"rotary_dim\": 6", "\"rotary_dim\": 5", ATTN_E_UNSUPPORTED, "rotary_dim", "5 columns of a head cannot be rotated in pairs" },
+        { AT("gptj"), "\"rotary_dim\": 6", "\"rotary_dim\": 12", ATTN_E_FORMAT, "rotary_dim", "must be an integer from 1 to 10" },
+        { AT("gptj"), "\"rotary_dim\": 6", "\"rotary_dim\": null", ATTN_E_FORMAT, "rotary_dim", "is null" },
+        { AT("gptj"), "\"n_layer\"", "\"rotary\": false, \"n_layer\"", ATTN_E_UNSUPPORTED, "rotary", "is false" },
+        { AT("gptj"), "\"n_layer\"", "\"scale_attn_weights\": false, \"n_layer\"", ATTN_E_UNSUPPORTED, "scale_attn_weights", "is false" },
+        { AT("gptj"), "\"n_layer\"", "\"rope_scaling\": {\"factor\": 2}, \"n_layer\"", ATTN_E_UNSUPPORTED, "rope_scaling", "not supported" },
+        { AT("opt"), "\"layer_norm_elementwise_affine\": true", "\"layer_norm_elementwise_affine\": false", ATTN_E_UNSUPPORTED, "layer_norm_elementwise_affine",
+          "is false" },
+        { AT("opt"), "\"do_layer_norm_before\": true", "\"do_layer_norm_before\": 1", ATTN_E_FORMAT, "do_layer_norm_before", "must be true or false" },
+        { AT("opt"), "\"word_embed_proj_dim\": 36", "\"word_embed_proj_dim\": 12", ATTN_E_FORMAT, "decoder.embed_tokens.weight", "expected [60, 12]" },
+        { AT("opt-postln"), "\"do_layer_norm_before\": false", "\"do_layer_norm_before\": true", ATTN_E_FORMAT, "decoder.final_layer_norm.weight", "missing" },
+        { AT("mpt"), "\"alibi\": true", "\"alibi\": false", ATTN_E_UNSUPPORTED, "attn_config.alibi", "is false" },
+        { AT("mpt"), "\"alibi_bias_max\": 8", "\"alibi_bias_max\": 0", ATTN_E_FORMAT, "attn_config.alibi_bias_max", "is 0" },
+        { AT("mpt"), "\"clip_qkv\": null", "\"clip_qkv\": -6", ATTN_E_FORMAT, "attn_config.clip_qkv", "is -6" },
+        { AT("mpt"), "\"qk_ln\": false", "\"qk_ln\": true", ATTN_E_UNSUPPORTED, "attn_config.qk_ln", "is true" },
+        { AT("mpt"), "\"prefix_lm\": false", "\"prefix_lm\": true", ATTN_E_UNSUPPORTED, "attn_config.prefix_lm", "is true" },
+        { AT("mpt"), "\"attn_uses_sequence_id\": false", "\"attn_uses_sequence_id\": true", ATTN_E_UNSUPPORTED, "attn_config.attn_uses_sequence_id",
+          "is true" },
+        { AT("mpt"), "\"multihead_attention\"", "\"multiquery_attention\"", ATTN_E_UNSUPPORTED, "attn_config.attn_type", "known are: multihead_attention" },
+        { AT("mpt"), "\"qk_ln\": false", "\"rope\": true", ATTN_E_UNSUPPORTED, "attn_config.rope", "not known here" },
+        { AT("mpt"), "\"no_bias\": true", "\"no_bias\": false", ATTN_E_UNSUPPORTED, "no_bias", "is false" },
+        { AT("mpt"), "\"low_precision_layernorm\"", "\"rmsnorm\"", ATTN_E_UNSUPPORTED, "norm_type", "is \"rmsnorm\"" },
         { AT("bloom"), "\"apply_residual_connection_post_layernorm\": false", "\"apply_residual_connection_post_layernorm\": true", ATTN_E_UNSUPPORTED,
           "apply_residual_connection_post_layernorm", "not supported" },
     };
@@ -425,6 +468,70 @@ START_TEST(rotation_has_more_than_one_spelling)
 }
 END_TEST
 
+/* Keys and values as in the files of facebook/opt-125m and -350m, mosaicml/mpt-7b, allenai/OLMo-2-1124-7B, EleutherAI/gpt-j-6b and tiiuae/falcon-rw-1b, sizes
+ * apart. */
+START_TEST(config_as_the_hub_has_it_means_the_same)
+{
+    static const struct {
+        const char *source, *config;
+    } cases[] = {
+        { AT("opt"),
+          "{\"_name_or_path\": \"facebook/opt-125m\", \"activation_dropout\": 0.0, \"activation_function\": \"relu\", \"architectures\": [\"OPTForCausalLM\"],"
+          "\"attention_dropout\": 0.0, \"bos_token_id\": 2, \"do_layer_norm_before\": true, \"dropout\": 0.1, \"eos_token_id\": 2, \"ffn_dim\": 50, "
+          "\"hidden_size\": 36,"
+          "\"init_std\": 0.02, \"layerdrop\": 0.0, \"max_position_embeddings\": 64, \"model_type\": \"opt\", \"num_attention_heads\": 3, "
+          "\"num_hidden_layers\": 3,"
+          "\"pad_token_id\": 1, \"prefix\": \"</s>\", \"torch_dtype\": \"float16\", \"transformers_version\": \"4.21.0.dev0\", \"use_cache\": true, "
+          "\"vocab_size\": 60,"
+          "\"word_embed_proj_dim\": 36}" },
+        { AT("opt-postln"),
+          "{\"_name_or_path\": \"opt-350m\", \"activation_dropout\": 0.0, \"activation_function\": \"relu\", \"architectures\": [\"OPTForCausalLM\"],"
+          "\"attention_dropout\": 0.0, \"bos_token_id\": 2, \"do_layer_norm_before\": false, \"dropout\": 0.1, \"eos_token_id\": 2, \"ffn_dim\": 30,"
+          "\"hidden_size\": 32, \"init_std\": 0.02, \"layerdrop\": 0.0, \"max_position_embeddings\": 64, \"model_type\": \"opt\", \"num_attention_heads\": 4,"
+          "\"num_hidden_layers\": 3, \"pad_token_id\": 1, \"prefix\": \"</s>\", \"torch_dtype\": \"float16\", \"transformers_version\": \"4.20.0.dev0\","
+          "\"use_cache\": true, \"vocab_size\": 60, \"word_embed_proj_dim\": 12}" },
+        { AT("mpt"),
+          "{\"architectures\": [\"MPTForCausalLM\"], \"attn_config\": {\"alibi\": true, \"alibi_bias_max\": 8, \"attn_impl\": \"torch\", \"attn_pdrop\": 0,"
+          "\"attn_type\": \"multihead_attention\", \"attn_uses_sequence_id\": false, \"clip_qkv\": null, \"prefix_lm\": false, \"qk_ln\": false, "
+          "\"softmax_scale\": null},"
+          "\"auto_map\": {\"AutoConfig\": \"configuration_mpt.MPTConfig\"}, \"d_model\": 36, \"emb_pdrop\": 0, \"embedding_fraction\": 1.0, "
+          "\"expansion_ratio\": 4,"
+          "\"init_config\": {\"emb_init_std\": null, \"name\": \"kaiming_normal_\", \"verbose\": 0}, \"init_device\": \"cpu\", \"learned_pos_emb\": true,"
+          "\"logit_scale\": null, \"max_seq_len\": 64, \"model_type\": \"mpt\", \"n_heads\": 6, \"n_layers\": 2, \"no_bias\": true,"
+          "\"norm_type\": \"low_precision_layernorm\", \"resid_pdrop\": 0, \"tokenizer_name\": \"EleutherAI/gpt-neox-20b\", \"torch_dtype\": \"bfloat16\","
+          "\"transformers_version\": \"4.28.1\", \"use_cache\": false, \"verbose\": 0, \"vocab_size\": 60}" },
+        { AT("olmo2"),
+          "{\"architectures\": [\"Olmo2ForCausalLM\"], \"attention_bias\": false, \"attention_dropout\": 0.0, \"eos_token_id\": 100257, \"hidden_act\": "
+          "\"silu\","
+          "\"hidden_size\": 32, \"initializer_range\": 0.02, \"intermediate_size\": 44, \"max_position_embeddings\": 128, \"model_type\": \"olmo2\","
+          "\"num_attention_heads\": 4, \"num_hidden_layers\": 3, \"num_key_value_heads\": 2, \"pad_token_id\": 100277, \"rms_norm_eps\": 1e-05, "
+          "\"rope_scaling\": null,"
+          "\"rope_theta\": 10000, \"tie_word_embeddings\": false, \"torch_dtype\": \"float32\", \"transformers_version\": \"4.47.0.dev0\", \"use_cache\": true,"
+          "\"vocab_size\": 60}" },
+        { AT("gptj"),
+          "{\"activation_function\": \"gelu_new\", \"architectures\": [\"GPTJForCausalLM\"], \"attn_pdrop\": 0.0, \"bos_token_id\": 50256, \"embd_pdrop\": 0.0,"
+          "\"eos_token_id\": 50256, \"gradient_checkpointing\": false, \"initializer_range\": 0.02, \"layer_norm_epsilon\": 1e-05, \"model_type\": \"gptj\","
+          "\"n_embd\": 40, \"n_head\": 4, \"n_inner\": 44, \"n_layer\": 3, \"n_positions\": 64, \"resid_pdrop\": 0.0, \"rotary\": true, \"rotary_dim\": 6,"
+          "\"scale_attn_weights\": true, \"summary_activation\": null, \"summary_first_dropout\": 0.1, \"summary_proj_to_labels\": true,"
+          "\"summary_type\": \"cls_index\", \"summary_use_proj\": true, \"task_specific_params\": {\"text-generation\": {\"do_sample\": true}},"
+          "\"tie_word_embeddings\": false, \"tokenizer_class\": \"GPT2Tokenizer\", \"transformers_version\": \"4.18.0.dev0\", \"use_cache\": true, "
+          "\"vocab_size\": 60}" },
+        { AT("falcon-alibi"),
+          "{\"alibi\": true, \"apply_residual_connection_post_layernorm\": false, \"architectures\": [\"FalconForCausalLM\"], \"attention_dropout\": 0.0,"
+          "\"auto_map\": {\"AutoConfig\": \"configuration_falcon.FalconConfig\"}, \"bias\": true, \"bos_token_id\": 1, \"eos_token_id\": 2,"
+          "\"hidden_dropout\": 0.0, \"hidden_size\": 36, \"initializer_range\": 0.02, \"layer_norm_epsilon\": 1e-05, \"model_type\": \"falcon\","
+          "\"multi_query\": false, \"new_decoder_architecture\": false, \"num_attention_heads\": 12, \"num_hidden_layers\": 2, \"parallel_attn\": false,"
+          "\"torch_dtype\": \"bfloat16\", \"transformers_version\": \"4.27.4\", \"use_cache\": true, \"vocab_size\": 60}" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        model_copy copy = copy_model(cases[i].source);
+        file_write(copy.path, "config.json", cases[i].config, strlen(cases[i].config));
+        same_bits(cases[i].source, copy.path);
+        remove_copy(&copy);
+    }
+}
+END_TEST
+
 /* As the hub has Phi-3 and Falcon: first published with code beside the weights. */
 START_TEST(code_beside_the_weights_of_phi3_and_falcon_is_the_formula_known_here)
 {
@@ -462,6 +569,7 @@ int main(void)
     tcase_add_test(info, info_says_what_the_files_say);
     tcase_add_test(info, parameters_are_those_of_the_tensors_used);
     tcase_add_test(info, keys_that_ask_for_another_formula_are_refused_by_name);
+    tcase_add_test(info, config_as_the_hub_has_it_means_the_same);
     tcase_add_test(info, rotation_has_more_than_one_spelling);
     tcase_add_test(info, code_beside_the_weights_of_phi3_and_falcon_is_the_formula_known_here);
     tcase_add_test(info, fused_and_transposed_tensors_are_checked_as_the_file_has_them);

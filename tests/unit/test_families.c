@@ -262,11 +262,11 @@ START_TEST(info_says_what_the_files_say)
         { AT("gpt-neox"), "GPTNeoXForCausalLM", "gpt_neox", 3, 2, 2, 16, 32, 64, 0 },
         { AT("bloom"), "BloomForCausalLM", "bloom", 3, 6, 6, 6, 36, 2048, 0 },
         { AT("falcon-alibi"), "FalconForCausalLM", "falcon", 2, 12, 12, 3, 36, 2048, 0 },
-        { AT("olmo2"), "Olmo2ForCausalLM", "olmo2", 3, 4, 2, 8, 32, 128, 1 },
-        { AT("olmo2-wide"), "Olmo2ForCausalLM", "olmo2", 2, 3, 1, 10, 28, 128, 1 },
-        { AT("gptj"), "GPTJForCausalLM", "gptj", 3, 4, 4, 10, 40, 64, 2 }, /* a head with a bias */
+        { AT("olmo2"), "Olmo2ForCausalLM", "olmo2", 3, 4, 2, 8, 32, 128, 0 },
+        { AT("olmo2-wide"), "Olmo2ForCausalLM", "olmo2", 2, 3, 1, 10, 28, 128, 0 },
+        { AT("gptj"), "GPTJForCausalLM", "gptj", 3, 4, 4, 10, 40, 64, 0 },
         { AT("opt"), "OPTForCausalLM", "opt", 3, 3, 3, 12, 36, 64, 0 },
-        { AT("opt-postln"), "OPTForCausalLM", "opt", 3, 4, 4, 8, 32, 64, 1 }, /* what projects back to embeddings */
+        { AT("opt-postln"), "OPTForCausalLM", "opt", 3, 4, 4, 8, 32, 64, 0 },
         { AT("mpt"), "MptForCausalLM", "mpt", 2, 6, 6, 6, 36, 64, 0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -140,7 +140,7 @@ static void take_head(attn_model *m)
 {
     if (m->writing.writes && m->family->head)
         m->head = m->family->head(m);
-    if (m->head.table.cols != m->info.hidden_size)
+    if (m->head.table.cols != (m->head.project ? m->head.project->n : m->info.hidden_size))
         m->head.table.data = NULL;
     m->info.writes = m->writing.writes;
     m->info.generates = m->head.table.data != NULL;

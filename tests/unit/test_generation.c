@@ -126,9 +126,10 @@ END_TEST
 /* ---- steps -------------------------------------------------------------------------------------------------------------- */
 
 /* One of each way to attend and rotate; encoder-decoders with and without bias by position. */
-static const char *const kinds[] = { AT("llama"),         AT("qwen2-window"),  AT("gpt2"),     AT("gemma2"), AT("gemma3"),     AT("phi-qknorm"),
-                                     AT("phi3-longrope"), AT("llama-dynamic"), AT("gpt-neox"), AT("bloom"),  AT("falcon-new"), AT("t5"),
-                                     AT("bart"),          AT("marian") };
+static const char *const kinds[] = { AT("llama"),         AT("qwen2-window"),  AT("gpt2"),     AT("gemma2"),     AT("gemma3"),     AT("phi-qknorm"),
+                                     AT("phi3-longrope"), AT("llama-dynamic"), AT("gpt-neox"), AT("bloom"),      AT("falcon-new"), AT("t5"),
+                                     AT("bart"),          AT("marian"),        AT("opt"),      AT("opt-postln"), AT("mpt"),        AT("olmo2"),
+                                     AT("gptj"),          AT("falcon-alibi") };
 enum { NUM_KINDS = sizeof kinds / sizeof *kinds };
 
 /* The largest difference of `part`, which is the last rows and columns of `whole`, over the larger of 1 and the largest magnitude. */

@@ -18,7 +18,7 @@ static inline void more_setup(void)
     for (size_t i = 0; i < MORE_MODELS; i++) {
         attn_error err = { 0 };
         ck_assert_msg(attn_model_open(&more_opened[i], fixture_runtime, more_sources[i], &err) == ATTN_OK, "%s: %s", err.where, err.text);
-        more_models[1 + i] = (api_model){ more_names[i], more_opened[i] };
+        more_models[1 + i] = (api_model){ .name = more_names[i], .model = more_opened[i] };
     }
     service.models = more_models;
     service.num_models = 1 + MORE_MODELS;

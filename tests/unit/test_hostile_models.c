@@ -265,7 +265,8 @@ static void upset_entry(patient *p, const char *tensor, bool needed)
     }
 }
 
-/* The same bytes with dimensions exchanged, as one dimension, and under another name; whether anybody missed it under its own. */
+/* The same bytes with dimensions exchanged, as one dimension, and under another name; whether anybody missed it under its own. One that may be missing (a head's)
+ * may still be refused where it is wrong. */
 static bool upset_layout(patient *p, const char *tensor)
 {
     json_t *was = json_deep_copy(json_object_get(p->header, tensor)), *shape = json_object_get(json_object_get(p->header, tensor), "shape");
@@ -284,12 +285,13 @@ static bool upset_layout(patient *p, const char *tensor)
         json_array_set_new(shape, 1, json_integer(rows));
         write_header(p);
         snprintf(what, sizeof what, "%s turned round", tensor);
-        ck_assert_msg((try(p, what) != ATTN_OK) == (needed && rows != columns), "%s", what);
+        attn_status turned = try(p, what);
+        ck_assert_msg(!needed || (turned != ATTN_OK) == (rows != columns), "%s", what);
         json_array_clear(shape);
         json_array_append_new(shape, json_integer(rows * columns));
         write_header(p);
         snprintf(what, sizeof what, "%s in one dimension", tensor);
-        ck_assert_msg((try(p, what) != ATTN_OK) == needed, "%s", what);
+        ck_assert_msg(try(p, what) != ATTN_OK || !needed, "%s", what);
     }
     json_object_set_new(p->header, tensor, was);
     return needed;

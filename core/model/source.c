@@ -92,7 +92,8 @@ static const attn_embedded_file *embedded_file(const attn_source *s, const char 
 
 bool attn_source_has(const attn_source *s, const char *file)
 {
-    return s->embedded ? embedded_file(s, file) != NULL : faccessat(s->directory, file, F_OK, 0) == 0;
+    struct stat info; /* a link that leads nowhere is there too: opening it says so, where passing over it would be silent */
+    return s->embedded ? embedded_file(s, file) != NULL : fstatat(s->directory, file, &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static bool ends_in(const char *name, const char *ending)

@@ -11,7 +11,8 @@
   bpe-variants.json      small-gpt2 with other pre-tokenizers and other models, likewise
   lines.txt              500 lines of novels in the public domain
   lines-NAME.txt         for each line of lines.txt its digest by that tokenizer
-  shared-lines-NAME.txt  every 22nd line of the shared test data's text, 10,000 of them: a digest for each ten
+  shared-lines-NAME.txt  every 22nd line of the shared test data's text, 10,000 of them: a digest for each ten,
+                         for some tokenizers for each hundred
 
 Cases: text, text_pair, add_special_tokens and max_length where they are not none, true and 0; then ids, tokens, offsets (code points), special, type_ids
 (left out when all are 0), sequence (pairs only; null for special tokens). A digest is FNV-1a, 64 bits, over 32-bit little-endian numbers: the count of
@@ -42,6 +43,7 @@ STEP, LINES, BLOCK = 22, 10000, 10
 COPIED = ["small-bert", "small-gpt2", "small-llama3", "small-gemma"]
 DIGESTED = ["bert-base-uncased", "bert-base-cased", "all-minilm-l6-v2", "small-bert", "attnd-bert", "gpt2", "roberta-base", "falcon", "clip", "llama2",
             "small-gptneox", "small-llama3", "small-qwen2", "small-gemma"]
+DIGESTED_BY_HUNDREDS = ["t5-small", "small-t5", "small-albert", "small-xlm-roberta", "phi-3", "small-gpt2", "small-roberta", "small-modernbert", "small-opt"]
 
 spec = importlib.util.spec_from_file_location("expected", os.path.join(SHARED, "data/make_tokenizer_expected.py"))
 expected = importlib.util.module_from_spec(spec)
@@ -290,6 +292,16 @@ def text_lines(pattern):
     return lines
 
 
+def make_shared_lines(name, shared, block):
+    tokenizer = load(BUILTIN if name == "attnd-bert" else os.path.join(SHARED, "data/tokenizers", name, "tokenizer.json"))
+    with open(os.path.join(OUT, f"shared-lines-{name}.txt"), "w") as f:
+        for i in range(0, LINES, block):
+            state = START
+            for line in shared[i : i + block]:
+                state = digest(tokenizer, state, line)
+            f.write("%016x\n" % state)
+
+
 def make_lines():
     public = [line.strip() for line in text_lines("gutenberg-*.txt") if 20 < len(line) < 120]
     lines = [line for line in public[:: len(public) // 500] if line.decode("utf-8", "replace").count("\ufffd") == 0][:500]
@@ -301,14 +313,8 @@ def make_lines():
             f.writelines("%016x\n" % digest(tokenizer, START, line) for line in lines)
     shared = text_lines("*.txt")[::STEP][:LINES]
     assert len(shared) == LINES
-    for name in DIGESTED:
-        tokenizer = load(BUILTIN if name == "attnd-bert" else os.path.join(SHARED, "data/tokenizers", name, "tokenizer.json"))
-        with open(os.path.join(OUT, f"shared-lines-{name}.txt"), "w") as f:
-            for i in range(0, LINES, BLOCK):
-                state = START
-                for line in shared[i : i + BLOCK]:
-                    state = digest(tokenizer, state, line)
-                f.write("%016x\n" % state)
+    for name in DIGESTED + DIGESTED_BY_HUNDREDS:
+        make_shared_lines(name, shared, BLOCK if name in DIGESTED else 10 * BLOCK)
 
 
 def code_points():

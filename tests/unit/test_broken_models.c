@@ -295,6 +295,23 @@ START_TEST(a_folder_without_weights_lacks_model_safetensors)
 }
 END_TEST
 
+/* The hub's cache is made of links; one whose blob is gone must not make a model without a tokenizer. */
+START_TEST(a_link_that_leads_nowhere_is_named)
+{
+    static const char *const names[] = { CONFIG, WEIGHTS, "tokenizer.json" };
+    attn_error err = { 0 };
+    char path[300];
+    model_copy copy = copy_model("tests/golden/models/bert");
+    file_path(path, sizeof path, copy.path, names[_i]);
+    file_remove(copy.path, names[_i]);
+    ck_assert_int_eq(symlink("../../blobs/gone", path), 0);
+    ck_assert_int_eq(open_copy(copy.path, &err), ATTN_E_IO);
+    ck_assert_str_eq(err.where, names[_i]);
+    ck_assert_ptr_nonnull(strstr(err.text, "No such file"));
+    remove_copy(&copy);
+}
+END_TEST
+
 START_TEST(the_list_of_families_is_whole_whatever_was_asked_for)
 {
     attn_error err = { 0 };
@@ -363,6 +380,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_sharded_model_with_one_thing_wrong_is_refused_by_name, 0, sizeof in_shards / sizeof *in_shards);
     tcase_add_loop_test(tcase, weights_in_another_form_are_refused_with_the_way_out, 0, 7);
     tcase_add_test(tcase, a_folder_without_weights_lacks_model_safetensors);
+    tcase_add_loop_test(tcase, a_link_that_leads_nowhere_is_named, 0, 3);
     tcase_add_test(tcase, the_list_of_families_is_whole_whatever_was_asked_for);
     tcase_add_test(tcase, a_source_that_is_none_is_named);
     tcase_add_loop_test(tcase, harmless_oddities_are_taken, 0, 11);

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "golden_case.h"
 #include "model_files.h"
+#include "model_fixture.h"
 
 static const struct {
     const char *source, *golden;
@@ -37,36 +38,12 @@ END_TEST
 
 /* ---- promises ------------------------------------------------------------------------------------------------------------- */
 
-typedef struct fixture {
-    attn_runtime *rt;
-    attn_model *model;
-    golden_input g; /* 20 tokens, or 64 that are more than a block */
-    attn_error err;
-} fixture;
-
 static void fixture_init(fixture *f, const char *source, int threads, size_t T)
 {
-    memset(f, 0, sizeof *f);
-    f->rt = runtime_with(threads, NULL);
-    f->model = open_model(f->rt, source);
+    fixture_open(f, source, threads, NULL);
     for (size_t i = 0; i < T; i++)
         f->g.ids[i] = (int32_t)(i * 37 % (attn_model_get_info(f->model)->vocab_size - 10)) + 8;
     f->g.in = (attn_model_input){ .T = T, .input_ids = f->g.ids };
-    attn_runtime_enter(f->rt);
-}
-
-static void fixture_free(fixture *f)
-{
-    attn_runtime_leave(f->rt);
-    attn_model_close(f->model);
-    attn_runtime_free(f->rt);
-}
-
-static void run_fine(fixture *f, const attn_keep *keep, kept_run *run, size_t *peak)
-{
-    memset(run, 0, sizeof *run);
-    attn_status st = run_kept(f->model, &f->g.in, keep, run, NULL, peak, &f->err);
-    ck_assert_msg(st == ATTN_OK, "%s: %s", f->err.where, f->err.text);
 }
 
 /* Heads [i] of a are heads pick[i] of b, bit for bit. */

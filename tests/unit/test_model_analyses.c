@@ -2,32 +2,12 @@
  *
  * MiniLM as in test_model.c.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "model_case.h"
+#include "model_fixture.h"
 
 static const char *const tables[] = { "ref", "avx2", "avx512" };
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
 static const attn_analyses all_analyses = ATTN_ANALYSIS_BIT(ATTN_ANALYSIS_COUNT) - 1;
 static const double tolerance = 5e-6; /* through a whole model, float32 against float64 */
-
-typedef struct fixture {
-    attn_runtime *rt;
-    attn_model *model;
-    golden_input g;
-    uint8_t special[CASE_TOKENS];
-    attn_analysis_tokens about;
-    attn_error err;
-} fixture;
-
-static void fixture_open(fixture *f, const char *source, int threads, const char *table)
-{
-    memset(f, 0, sizeof *f);
-    f->rt = runtime_with(threads, table);
-    if (!f->rt)
-        return; /* this CPU has not got it */
-    f->model = open_model(f->rt, source);
-    f->about = (attn_analysis_tokens){ f->g.ids, f->special };
-    attn_runtime_enter(f->rt);
-}
 
 /* T tokens, every tenth of them the same, the first and last special. */
 static void fixture_init(fixture *f, const char *source, int threads, size_t T)
@@ -37,20 +17,6 @@ static void fixture_init(fixture *f, const char *source, int threads, size_t T)
         f->g.ids[i] = (int32_t)(i % 10 * 37) + 8;
     f->special[0] = f->special[T - 1] = 1;
     f->g.in = (attn_model_input){ .T = T, .input_ids = f->g.ids };
-}
-
-static void fixture_free(fixture *f)
-{
-    attn_runtime_leave(f->rt);
-    attn_model_close(f->model);
-    attn_runtime_free(f->rt);
-}
-
-static void run_fine(fixture *f, const attn_keep *keep, kept_run *run, size_t *peak)
-{
-    memset(run, 0, sizeof *run);
-    attn_status st = run_kept(f->model, &f->g.in, keep, run, NULL, peak, &f->err);
-    ck_assert_msg(st == ATTN_OK, "%s: %s", f->err.where, f->err.text);
 }
 
 /* ---- golden values -------------------------------------------------------------------------------------------------------- */

@@ -75,30 +75,6 @@ static const char *const normalizers[] = {
     "\"xyz\"}]}",
 };
 
-static char *repeated(const char *unit, size_t bytes, size_t *length)
-{
-    size_t n = strlen(unit);
-    char *text = malloc(bytes + n);
-    for (*length = 0; *length < bytes; *length += n)
-        memcpy(text + *length, unit, n);
-    return text;
-}
-
-static void encode_repeated(const attn_tokenizer *t, const char *unit, size_t bytes, attn_arena *arena)
-{
-    attn_text text;
-    char *s = repeated(unit, bytes, &text.length);
-    text.bytes = s;
-    attn_arena_reset(arena, 0);
-    uint64_t begin = attn_clock_ns();
-    attn_encoding got = encode_fine(t, &text, NULL, (attn_encode_options){ .add_special_tokens = true, .max_length = 100 }, arena);
-    uint64_t took = attn_clock_ns() - begin, bound = attn_tokenizer_bytes(t, text.length);
-    ck_assert_msg(attn_arena_peak(arena) <= bound, "\"%s\": %zu bytes taken, %llu promised", unit, attn_arena_peak(arena), (unsigned long long)bound);
-    ck_assert_msg(took < 20000000000u, "\"%s\": %zu bytes took %.1f s", unit, bytes, (double)took * 1e-9);
-    ck_assert_uint_le(got.count, 100);
-    free(s);
-}
-
 /* At half a MiB anything quadratic takes minutes. */
 START_TEST(hostile_text_takes_linear_time_and_no_more_memory_than_promised)
 {

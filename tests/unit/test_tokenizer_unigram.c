@@ -112,24 +112,6 @@ static const char *const units[] = {
     "\xF0\x9F\x91\xA9\xE2\x80\x8D",
 };
 
-static void encode_repeated(const attn_tokenizer *t, const char *unit, size_t bytes, attn_arena *arena)
-{
-    size_t n = strlen(unit);
-    attn_text text = { .length = 0 };
-    char *s = malloc(bytes + n);
-    for (; text.length < bytes; text.length += n)
-        memcpy(s + text.length, unit, n);
-    text.bytes = s;
-    attn_arena_reset(arena, 0);
-    uint64_t begin = attn_clock_ns();
-    attn_encoding got = encode_fine(t, &text, NULL, (attn_encode_options){ .add_special_tokens = true, .max_length = 100 }, arena);
-    uint64_t took = attn_clock_ns() - begin, bound = attn_tokenizer_bytes(t, text.length);
-    ck_assert_msg(attn_arena_peak(arena) <= bound, "\"%s\": %zu bytes taken, %llu promised", unit, attn_arena_peak(arena), (unsigned long long)bound);
-    ck_assert_msg(took < 20000000000u, "\"%s\": %zu bytes took %.1f s", unit, bytes, (double)took * 1e-9);
-    ck_assert_uint_le(got.count, 100);
-    free(s);
-}
-
 /* At 256 KiB in one word anything quadratic takes minutes. */
 START_TEST(long_texts_without_spaces_take_linear_time_and_no_more_memory_than_promised)
 {

@@ -99,6 +99,32 @@ static inline attn_encoding encode_fine(const attn_tokenizer *t, const attn_text
     return out;
 }
 
+/* `unit` again and again, at least `bytes` of it; free() it. */
+static inline char *repeated(const char *unit, size_t bytes, size_t *length)
+{
+    size_t n = strlen(unit);
+    char *text = malloc(bytes + n);
+    for (*length = 0; *length < bytes; *length += n)
+        memcpy(text + *length, unit, n);
+    return text;
+}
+
+/* Encodes such a text, within the memory promised and a time that quadratic work would miss by far. */
+static inline void encode_repeated(const attn_tokenizer *t, const char *unit, size_t bytes, attn_arena *arena)
+{
+    attn_text text;
+    char *s = repeated(unit, bytes, &text.length);
+    text.bytes = s;
+    attn_arena_reset(arena, 0);
+    uint64_t begin = attn_clock_ns();
+    attn_encoding got = encode_fine(t, &text, NULL, (attn_encode_options){ .add_special_tokens = true, .max_length = 100 }, arena);
+    uint64_t took = attn_clock_ns() - begin, bound = attn_tokenizer_bytes(t, text.length);
+    ck_assert_msg(attn_arena_peak(arena) <= bound, "\"%s\": %zu bytes taken, %llu promised", unit, attn_arena_peak(arena), (unsigned long long)bound);
+    ck_assert_msg(took < 20000000000u, "\"%s\": %zu bytes took %.1f s", unit, bytes, (double)took * 1e-9);
+    ck_assert_uint_le(got.count, 100);
+    free(s);
+}
+
 static inline uint64_t fnv(uint64_t state, uint32_t number)
 {
     for (int shift = 0; shift < 32; shift += 8)

@@ -37,10 +37,8 @@ enum {
         NORM(name ".layernorm_embedding", ATTN_WHEN(LEARNED), PART, part.embeddings.norm),                                                                     \
         NORM(name ".layer_norm", ATTN_WHEN(ATTN_SEQ2SEQ_PRE_NORM), PART, part.last)
 static const attn_bind binds[] = {
-    { "shared.weight|encoder.embed_tokens.weight|decoder.embed_tokens.weight|lm_head.weight",
-      WORDS | ATTN_WHEN(SHARED),
-      { ATTN_DIM_VOCAB, D },
-      PART(encoder.embeddings.word) },
+    { ATTN_SEQ2SEQ_ENCODER_WORDS, WORDS | ATTN_WHEN(SHARED), { ATTN_DIM_VOCAB, D }, PART(encoder.embeddings.word) },
+    { ATTN_SEQ2SEQ_DECODER_WORDS, WORDS | ATTN_WHEN(SHARED), { ATTN_DIM_VOCAB, D }, PART(decoder.embeddings.word) },
     { "encoder.embed_tokens.weight", WORDS | ATTN_WHEN(APART), { ATTN_DIM_VOCAB, D }, PART(encoder.embeddings.word) },
     { "decoder.embed_tokens.weight", WORDS | ATTN_WHEN(APART), { ATTN_DIM_DECODER_VOCAB, D }, PART(decoder.embeddings.word) },
     { "lm_head.weight", WORDS | ATTN_OPTIONAL, { ATTN_DIM_DECODER_VOCAB, D }, PART(head.table) },

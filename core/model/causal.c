@@ -90,10 +90,11 @@ void attn_decoder_writes(attn_model *m, attn_config *c, bool tied)
 attn_head attn_decoder_head(const attn_model *m)
 {
     const attn_decoder_parts *parts = m->parts;
-    bool untied = m->traits & ATTN_DECODER_UNTIED;
-    return (attn_head){ .table = untied ? parts->head.table : parts->embeddings.word,
-                        .bias = parts->head.bias,
-                        .project = parts->head_project.n > 0 ? &parts->head_project : NULL };
+    attn_head head = parts->head;
+    if (!head.table.data && !(m->traits & ATTN_DECODER_UNTIED))
+        head.table = parts->embeddings.word;
+    head.project = parts->head_project.n > 0 ? &parts->head_project : NULL;
+    return head;
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------------------------ */

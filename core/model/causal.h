@@ -28,16 +28,16 @@ typedef struct attn_decoder_parts {
     attn_dense project;       /* of embeddings that are narrower, or unset; the family's to do */
     attn_norm last;           /* or unset */
     attn_panels head_project; /* [E, D] between the last state and the head, of embeddings that are narrower; or unset */
-    attn_head head;           /* its table unset where words are chosen by their embeddings */
+    attn_head head;           /* its table unset where the file has none */
 } attn_decoder_parts;
 
 #define ATTN_DECODER_PART(member)  offsetof(attn_decoder_parts, member)
 #define ATTN_DECODER_LAYER(member) offsetof(attn_decoder_layer, member)
 
-/* The line of a head that has a tensor of its own; of its bias. */
+/* The line of a head that has a tensor of its own, which counts whatever tie_word_embeddings says; of its bias. */
 #define ATTN_DECODER_HEAD(name)                                                                                                                                \
     {                                                                                                                                                          \
-        name, ATTN_STORE_TABLE | ATTN_OPTIONAL | ATTN_WHEN(ATTN_DECODER_UNTIED), { ATTN_DIM_VOCAB, ATTN_DIM_HIDDEN }, ATTN_DECODER_PART(head.table)            \
+        name, ATTN_STORE_TABLE | ATTN_OPTIONAL, { ATTN_DIM_VOCAB, ATTN_DIM_HIDDEN }, ATTN_DECODER_PART(head.table)                                             \
     }
 #define ATTN_DECODER_HEAD_BIAS(name)                                                                                                                           \
     {                                                                                                                                                          \
@@ -45,7 +45,7 @@ typedef struct attn_decoder_parts {
     }
 
 /* Traits of models whose attention and feed-forward work side by side; whose feed-forward has a gate; whose norms are of sums, x = norm(x + attention(x)) and so
- * on. Others are the families' own, from ATTN_DECODER_TRAIT on; the last that a bind line may ask for is that of a head apart from the embeddings. */
+ * on. Others are the families' own, from ATTN_DECODER_TRAIT on; the last: words are not chosen by their embeddings, even where the file has no head. */
 enum { ATTN_DECODER_PARALLEL = 1, ATTN_DECODER_GATED = 2, ATTN_DECODER_NORMS_SUMS = 4, ATTN_DECODER_TRAIT = 8, ATTN_DECODER_UNTIED = 128 };
 
 /* Keys of config.json, where families call them differently. NULL: the family has no such key, and says itself what it stands for. */
@@ -68,8 +68,8 @@ size_t attn_decoder_window(attn_config *);
 typedef bool attn_is_sliding(size_t layer, size_t number);
 void attn_decoder_windows(attn_model *, attn_config *, size_t window, attn_is_sliding *, size_t number);
 
-/* The model writes; its words are chosen by their embeddings where tie_word_embeddings says so, or where it is missing and `tied`. The last thing that a family
- * configures, with an ATTN_DECODER_HEAD in its table. */
+/* The model writes; where the file has no head its words are chosen by their embeddings if tie_word_embeddings says so, or if it is missing and `tied`. The last
+ * thing that a family configures, with an ATTN_DECODER_HEAD in its table. */
 void attn_decoder_writes(attn_model *, attn_config *, bool tied);
 attn_head attn_decoder_head(const attn_model *);
 

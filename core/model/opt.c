@@ -20,7 +20,7 @@ enum { FIRST_POSITION = 2 };
 static const attn_bind binds[] = {
     { "decoder.embed_tokens.weight", ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, E }, PART(embeddings.word) },
     { "decoder.embed_positions.weight", FLOATS, { ATTN_DIM_POSITION, D }, PART(embeddings.position) },
-    { "lm_head.weight", ATTN_STORE_TABLE | ATTN_OPTIONAL | ATTN_WHEN(ATTN_DECODER_UNTIED), { ATTN_DIM_VOCAB, E }, PART(head.table) },
+    { "lm_head.weight", ATTN_STORE_TABLE | ATTN_OPTIONAL, { ATTN_DIM_VOCAB, E }, PART(head.table) },
     { "decoder.project_out.weight", PANELS | ATTN_WHEN(PROJECTED), { E, D }, PART(head_project) },
     { "decoder.project_in.weight", PANELS | ATTN_WHEN(PROJECTED), { D, E }, PART(project.w) },
     { "decoder.final_layer_norm.weight", FLOATS | ATTN_WHEN(LAST_NORM), { D }, PART(last.gain) },

@@ -95,16 +95,13 @@ static attn_status run_stack(attn_run *r, const attn_seq2seq_stack *stack, attn_
 attn_status attn_seq2seq_run(attn_run *r, attn_seq2seq_start *start)
 {
     const attn_seq2seq_parts *parts = r->model->parts;
-    attn_seq2seq_stack decoder = parts->decoder;
     attn_status st = ATTN_OK;
     float *x = NULL;
-    if (!decoder.embeddings.word.data)
-        decoder.embeddings.word = parts->encoder.embeddings.word;
     if (attn_run_encodes(r))
         st = run_stack(r, &parts->encoder, start, run_encoder_layer, &x);
     if (st == ATTN_OK && attn_run_decodes(r)) {
         attn_run_decode(r, x);
-        st = run_stack(r, &decoder, start, run_decoder_layer, &x);
+        st = run_stack(r, &parts->decoder, start, run_decoder_layer, &x);
     }
     return st;
 }
@@ -123,6 +120,6 @@ attn_head attn_seq2seq_head(const attn_model *m)
     const attn_seq2seq_parts *parts = m->parts;
     attn_head head = parts->head;
     if (!head.table.data && !(m->traits & ATTN_SEQ2SEQ_UNTIED))
-        head.table = parts->decoder.embeddings.word.data ? parts->decoder.embeddings.word : parts->encoder.embeddings.word;
+        head.table = parts->decoder.embeddings.word;
     return head;
 }

@@ -25,15 +25,20 @@ typedef struct attn_seq2seq_layer {
 
 /* Encoder or decoder. */
 typedef struct attn_seq2seq_stack {
-    attn_embeddings embeddings; /* a decoder's without words takes the encoder's */
-    attn_norm last;             /* or unset */
-    const float *distance;      /* [buckets, H]: what T5 adds to scores, or NULL */
+    attn_embeddings embeddings;
+    attn_norm last;        /* or unset */
+    const float *distance; /* [buckets, H]: what T5 adds to scores, or NULL */
 } attn_seq2seq_stack;
 
 typedef struct attn_seq2seq_parts {
     attn_seq2seq_stack encoder, decoder;
-    attn_head head; /* its table unset where words are chosen by the decoder's embeddings */
+    attn_head head; /* its table unset where the file has none: words are chosen by the decoder's embeddings */
 } attn_seq2seq_parts;
+
+/* Names of the words of encoder and decoder. Mostly they are the same, which a file then has under one of the names or under several; where tie_word_embeddings is
+ * false, it may have different ones beside `shared`, which nobody uses. */
+#define ATTN_SEQ2SEQ_ENCODER_WORDS "encoder.embed_tokens.weight|shared.weight|decoder.embed_tokens.weight|lm_head.weight"
+#define ATTN_SEQ2SEQ_DECODER_WORDS "decoder.embed_tokens.weight|shared.weight|encoder.embed_tokens.weight|lm_head.weight"
 
 #define ATTN_SEQ2SEQ_PART(member)  offsetof(attn_seq2seq_parts, member)
 #define ATTN_SEQ2SEQ_LAYER(member) offsetof(attn_seq2seq_layer, member)

@@ -35,10 +35,8 @@ enum { DECODES = ATTN_SEQ2SEQ_TRAIT, PLAIN = ATTN_SEQ2SEQ_TRAIT << 1 /* not gate
         LINE(name ".wi_1.weight", PANELS | WHEN_GATED | (flags), LAYER(feed.up.w), F, D), LINE(name ".wo.weight", PANELS | (flags), LAYER(feed.down.w), D, F)
 #define DISTANCE(stack) stack ".block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 static const attn_bind binds[] = {
-    { "shared.weight|encoder.embed_tokens.weight|decoder.embed_tokens.weight|lm_head.weight",
-      ATTN_STORE_TABLE,
-      { ATTN_DIM_VOCAB, D },
-      PART(encoder.embeddings.word) },
+    { ATTN_SEQ2SEQ_ENCODER_WORDS, ATTN_STORE_TABLE, { ATTN_DIM_VOCAB, D }, PART(encoder.embeddings.word) },
+    { ATTN_SEQ2SEQ_DECODER_WORDS, ATTN_STORE_TABLE | WHEN_WRITES, { ATTN_DIM_VOCAB, D }, PART(decoder.embeddings.word) },
     { DISTANCE("encoder"), FLOATS, { ATTN_DIM_BUCKETS, ATTN_DIM_HEADS }, PART(encoder.distance) },
     { "encoder.final_layer_norm.weight", FLOATS, { D }, PART(encoder.last.gain) },
     { "encoder.block.%zu.layer.0.layer_norm.weight", FLOATS, { D }, LAYER(attention_norm.gain) },

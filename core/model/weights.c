@@ -2,7 +2,8 @@
  *
  * Two passes over the bind table. The first finds and checks every tensor and adds up the block; the second fills it. A matrix is widened and packed a few
  * panels at a time, through a scratch of that size, and its pages in the mapped file are given back at once: the weights are never held twice.
- * Between the passes it is known what the model takes, and one that would not fit is refused before anything of it is read.
+ * Between the passes it is known what the model takes, and one that would not fit is refused before anything of it is converted. A table that the file repeats
+ * under another name (a head that is the embeddings) is held once.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/weights.h"
 #include "math/runtime.h"
@@ -21,7 +22,7 @@ typedef struct binding {
     unsigned store;
     size_t n, k;          /* what is kept: [n, k], or [n] with k = 1 */
     slice rows;           /* where the file has these n rows (transposed: columns) */
-    size_t offset, bytes; /* in the block */
+    size_t offset, bytes; /* in the block; 0 bytes: those of an earlier table, which holds the same */
 } binding;
 
 typedef struct binder {
@@ -34,7 +35,7 @@ typedef struct binder {
     size_t count;
     size_t bytes; /* of the block */
     size_t rows;  /* of a matrix that are converted at a time: whole panels, about SOME_ROWS */
-    size_t step;  /* elements of that, in the widest matrix */
+    size_t step;  /* elements of that, of whichever has most */
     uint8_t *raw; /* scratch for that much: as in the file */
     float *wide;  /* and as float32 */
     attn_error *err;
@@ -190,6 +191,35 @@ static size_t stored_bytes(const binder *b, const binding *d)
     return attn_mul(d->n, d->k, &count) && attn_mul(count, size, &bytes) ? bytes : 0;
 }
 
+static bool is_table(const binding *d)
+{
+    return (d->store & ATTN_STORE_KINDS) == ATTN_STORE_TABLE;
+}
+
+/* Compared by pieces, whose pages are given back. */
+static bool is_same(const attn_tensor *a, const attn_tensor *b)
+{
+    enum { PIECE = 1 << 20 };
+    bool same = a->type == b->type && a->bytes == b->bytes;
+    for (size_t i = 0; i < a->bytes && same && a != b; i += PIECE) {
+        size_t n = attn_least(PIECE, a->bytes - i);
+        same = memcmp(a->data + i, b->data + i, n) == 0;
+        attn_file_drop(a->data + i, n);
+        attn_file_drop(b->data + i, n);
+    }
+    return same;
+}
+
+/* An earlier table that is the same as the last of the list, under whatever name the file repeats it; NULL: there is none. */
+static const binding *twin(const binder *b)
+{
+    const binding *d = &b->list[b->count - 1];
+    for (const binding *e = b->list; e < d && is_table(d); e++)
+        if (is_table(e) && e->bytes > 0 && e->n == d->n && e->k == d->k && is_same(e->tensor, d->tensor))
+            return e;
+    return NULL;
+}
+
 static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *base)
 {
     attn_tensor *t = find(b, row->name, layer);
@@ -202,12 +232,16 @@ static attn_status resolve(binder *b, const attn_bind *row, size_t layer, char *
     size_t shape[2] = { 0 }, all, rank = kept_shape(b, row, shape);
     *d = (binding){ .tensor = t, .target = base + row->offset, .store = row->store, .n = shape[0], .k = rank == 2 ? shape[1] : 1, .offset = b->bytes };
     d->rows = find_part(b, row->store & ATTN_PARTS, d->n, &all);
+    const binding *same = twin(b);
+    if (same) {
+        d->offset = same->offset;
+        return ATTN_OK;
+    }
     d->bytes = stored_bytes(b, d);
     if (d->bytes == 0 || !attn_add(b->bytes, d->bytes, &b->bytes) || !attn_add(b->bytes, ALIGN - 1, &b->bytes))
         return attn_fail_memory(b->err);
     b->bytes &= ~(size_t)(ALIGN - 1);
-    if (d->k * b->rows > b->step)
-        b->step = d->k * b->rows;
+    b->step = attn_most(b->step, d->k * attn_least(d->n, b->rows));
     return ATTN_OK;
 }
 
@@ -308,10 +342,11 @@ static bool fill_floats(binder *b, const binding *d, float *dst)
 static bool fill_table(binder *b, const binding *d, void *dst)
 {
     const attn_tensor *t = d->tensor;
-    for (size_t i = 0; i < d->n; i += b->rows)
+    for (size_t i = 0; i < d->n && d->bytes > 0; i += b->rows)
         if (!read_rows(b, d, i, attn_least(d->n - i, b->rows)))
             return false;
-    memcpy(dst, t->data, t->bytes);
+    if (d->bytes > 0)
+        memcpy(dst, t->data, t->bytes);
     *(attn_table *)d->target = (attn_table){ dst, t->type, d->n, d->k };
     return true;
 }
@@ -370,7 +405,7 @@ static attn_status fill_all(binder *b, attn_weights *out)
     char *aligned = (char *)(((uintptr_t)out->block + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
     for (size_t i = 0; i < b->count && st == ATTN_OK; i++) {
         st = fill(b, &b->list[i], aligned);
-        out->parameters += b->list[i].n * b->list[i].k;
+        out->parameters += b->list[i].bytes > 0 ? b->list[i].n * b->list[i].k : 0;
     }
     out->bytes = b->bytes;
     out->dtype = dtype_of(b);

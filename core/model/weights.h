@@ -38,7 +38,7 @@ typedef enum attn_dim {
 typedef enum attn_store {
     ATTN_STORE_PANELS, /* a linear layer's [out, in], packed for the micro-kernel: goes into an attn_panels */
     ATTN_STORE_FLOATS, /* float32 as it stands: goes into a const float * */
-    ATTN_STORE_TABLE,  /* an embedding table, kept in the file's dtype and widened row by row: goes into an attn_table */
+    ATTN_STORE_TABLE, /* an embedding table, kept in the file's dtype and widened row by row: goes into an attn_table. Two that hold the same are one in memory */
     ATTN_STORE_KINDS = 3,
     /* Flags beside one of the above; a table takes the last alone. The shape is what is kept, these say what the file has instead. */
     ATTN_STORE_TRANSPOSED = 1 << 2, /* [in, out] */

@@ -31,6 +31,20 @@ static void read_starts(attn_config *c, size_t V, int32_t *starts)
         read_id(c, start_keys[i], V, &starts[i]);
 }
 
+/* A word that ends the text may be chosen whatever bad_words_ids says. */
+static void allow_ends(attn_writing *w)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < w->num_never; i++) {
+        bool ends = false;
+        for (size_t e = 0; e < w->num_ends; e++)
+            ends |= w->ends[e] == w->never[i];
+        if (!ends)
+            w->never[kept++] = w->never[i];
+    }
+    w->num_never = kept;
+}
+
 void attn_writing_read(attn_writing *w, attn_config *c, const attn_source *source, size_t V, bool decodes)
 {
     static const char name[] = "generation_config.json";
@@ -58,6 +72,7 @@ void attn_writing_read(attn_writing *w, attn_config *c, const attn_source *sourc
     }
     for (size_t i = 0; i < STARTS && w->start < 0; i++)
         w->start = starts[i];
+    allow_ends(w);
 }
 
 void attn_writing_close(attn_writing *w)

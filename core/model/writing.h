@@ -19,7 +19,7 @@ typedef struct attn_head {
  * are not among it: how long a text gets is the caller's to say. */
 typedef struct attn_writing {
     bool writes;           /* models of this family do: set by configure */
-    int32_t *ends, *never; /* end tokens; ids that are never chosen (bad_words_ids of one id) */
+    int32_t *ends, *never; /* end tokens; ids that are never chosen (bad_words_ids of one id that does not end) */
     size_t num_ends, num_never;
     int32_t forced_first; /* forced_bos_token_id, chosen behind one token; -1: none */
     int32_t start;        /* of a decoder behind an encoder: decoder_start_token_id, else bos_token_id, else pad_token_id (T5); -1: none */

@@ -128,4 +128,37 @@ static inline void tensor_fill(const model_copy *copy, const char *tensor, float
     free(file.bytes);
 }
 
+/* A tensor [rows, columns] of float32 once more, under another name, `x` added to its first element. */
+static inline void tensor_repeat(const model_copy *copy, const char *tensor, const char *as, float x)
+{
+    char find[200], replace[400];
+    attn_error err = { 0 };
+    attn_safetensors s;
+    model_file file = file_read(copy->path, "model.safetensors");
+    ck_assert_int_eq(attn_safetensors_open(&s, file.bytes, file.size, "model.safetensors", &err), ATTN_OK);
+    size_t i = 0;
+    while (i < s.count && strcmp(s.tensors[i].name, tensor) != 0)
+        i++;
+    ck_assert_uint_lt(i, s.count);
+    const attn_tensor *t = &s.tensors[i], *last = &s.tensors[s.count - 1];
+    uint64_t header;
+    memcpy(&header, file.bytes, sizeof header);
+    size_t n = t->bytes, end = (size_t)(last->data + last->bytes - file.bytes) - 8 - header;
+    unsigned char *longer = malloc(file.size + n);
+    float first;
+    memcpy(longer, file.bytes, file.size);
+    memcpy(longer + file.size, t->data, n);
+    memcpy(&first, t->data, sizeof first);
+    first += x;
+    memcpy(longer + file.size, &first, sizeof first);
+    snprintf(find, sizeof find, "\"%s\":", tensor);
+    snprintf(replace, sizeof replace, "\"%s\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],\"data_offsets\":[%zu,%zu]},\"%s\":", as, t->shape[0], t->shape[1], end,
+             end + n, tensor);
+    attn_safetensors_close(&s);
+    file_write(copy->path, "model.safetensors", longer, file.size + n);
+    file_replace(copy, "model.safetensors", find, replace);
+    free(longer);
+    free(file.bytes);
+}
+
 #endif

@@ -430,6 +430,12 @@ START_TEST(generation_config_says_what_ends_and_what_is_never_chosen)
     for (size_t i = 0; i < 4; i++)
         ck_assert_int_ne(got[i], free_choice[0]);
     fixture_free(&f);
+    snprintf(text, sizeof text, "{\"eos_token_id\": [%d], \"bad_words_ids\": [[%d]]}", (int)free_choice[0], (int)free_choice[0]);
+    write_text(&copy, "generation_config.json", text);
+    fixture_init(&f, copy.path, 1, 5);
+    (void)write_ids(&f, 4, false, got);
+    ck_assert_int_eq(got[0], free_choice[0]); /* what ends is never forbidden */
+    fixture_free(&f);
     write_text(&copy, "generation_config.json", "{\"eos_token_id\": null, \"forced_bos_token_id\": 44}");
     fixture_init(&f, copy.path, 1, 1);
     ck_assert(attn_model_is_end(f.model, 1));

@@ -114,7 +114,7 @@ START_TEST(tensors_that_are_missing_or_misshapen_are_named)
           "missing, expected [32, 32]" },
         { AT("bart"), "config.json", "\"max_position_embeddings\": 64", "\"max_position_embeddings\": 66",
           "model.safetensors: model.encoder.embed_positions.weight", "shape is [66, 32], expected [68, 32]" },
-        { AT("bart"), "model.safetensors", "model.shared.weight", "model.shares.weight", "model.safetensors: model.shared.weight",
+        { AT("bart"), "model.safetensors", "model.shared.weight", "model.shares.weight", "model.safetensors: model.encoder.embed_tokens.weight",
           "missing, expected [60, 32]" },
         { AT("bart"), "model.safetensors", "layers.1.encoder_attn.k_proj.bias", "layers.1.encoder_attn.k_proj.bios",
           "model.safetensors: model.decoder.layers.1.encoder_attn.k_proj.bias", "missing" },
@@ -208,6 +208,66 @@ START_TEST(files_as_the_hub_has_them_are_read)
 }
 END_TEST
 
+/* A head or words that a file has once more cost nothing; those that differ are taken whatever tie_word_embeddings says. */
+START_TEST(tables_that_are_the_same_are_held_once)
+{
+    static const struct {
+        const char *source, *tensor, *as;
+        uint64_t table;
+    } cases[] = { { AT("bart"), "model.shared.weight", "lm_head.weight", 60 * 32 },
+                  { AT("bart"), "model.shared.weight", "model.decoder.embed_tokens.weight", 60 * 32 },
+                  { AT("t5"), "shared.weight", "lm_head.weight", 60 * 32 },
+                  { AT("gemma"), "model.embed_tokens.weight", "lm_head.weight", 60 * 32 } };
+    attn_runtime *rt = runtime_with(1, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attn_model_info info[3]; /* as it is; repeated; with another first number */
+        for (size_t k = 0; k < 3; k++) {
+            model_copy copy = copy_model(cases[i].source);
+            if (k > 0)
+                tensor_repeat(&copy, cases[i].tensor, cases[i].as, (float)(k - 1));
+            attn_model *m = open_model(rt, copy.path);
+            info[k] = *attn_model_get_info(m);
+            attn_model_close(m);
+            remove_copy(&copy);
+            ck_assert_uint_eq(info[k].num_unused_tensors, 0);
+            ck_assert(info[k].generates);
+        }
+        ck_assert_uint_eq(info[1].bytes, info[0].bytes);
+        ck_assert_uint_eq(info[1].num_parameters, info[0].num_parameters);
+        ck_assert_uint_eq(info[2].bytes, info[0].bytes + cases[i].table * sizeof(float));
+        ck_assert_uint_eq(info[2].num_parameters, info[0].num_parameters + cases[i].table);
+    }
+    attn_runtime_free(rt);
+}
+END_TEST
+
+/* As files without tie_word_embeddings may have it. */
+START_TEST(encoder_and_decoder_may_have_words_of_their_own)
+{
+    static const char *const names[] = { "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight" };
+    kept_stacks kept[3];
+    memset(kept, 0, sizeof kept);
+    for (size_t k = 0; k < 3; k++) {
+        fixture f;
+        attn_keep keep[ATTN_STACKS];
+        model_copy copy = copy_model(AT("bart"));
+        if (k > 0)
+            tensor_repeat(&copy, "model.shared.weight", names[k - 1], 5);
+        fixture_init(&f, copy.path, 1, 4, 3);
+        f.ids[0] = f.written[0] = 0; /* the word whose embedding is another */
+        keep_all(keep, ATTN_BIT(ATTN_HIDDEN_STATES));
+        ck_assert_int_eq(run_stacks(f.model, &f.in, keep, &kept[k], NULL, NULL), ATTN_OK);
+        fixture_free(&f);
+        remove_copy(&copy);
+    }
+    for (size_t k = 1; k < 3; k++)
+        for (attn_stack s = ATTN_STACK_SELF; s <= ATTN_STACK_DECODER; s++)
+            ck_assert_int_eq(kept[k].of[s].hidden[0].data[0] == kept[0].of[s].hidden[0].data[0], (int)s != (int)k - 1);
+    for (size_t k = 0; k < 3; k++)
+        stacks_free(&kept[k]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("seq2seq_files");
@@ -219,6 +279,8 @@ int main(void)
     tcase_add_test(files, tensors_that_are_missing_or_misshapen_are_named);
     tcase_add_test(files, inputs_out_of_range_are_refused_by_name);
     tcase_add_test(files, files_as_the_hub_has_them_are_read);
+    tcase_add_test(files, tables_that_are_the_same_are_held_once);
+    tcase_add_test(files, encoder_and_decoder_may_have_words_of_their_own);
     suite_add_tcase(suite, files);
     return unit_main(suite);
 }

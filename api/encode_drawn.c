@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TITLE_BYTES = 240, NAME_BYTES = 40, HEADING_BYTES = 300 };
+enum { TITLE_BYTES = 320, NAME_BYTES = 40, HEADING_BYTES = 300 };
 
 /* A drawing, and the section that was asked for last, with the words it borrows. */
 typedef struct drawn {
@@ -99,6 +99,12 @@ static void name_reduction(char dst[NAME_BYTES], attn_reduce how, const api_choi
         snprintf(dst, NAME_BYTES, "%s over %s", word, what);
 }
 
+static void append_cut(drawn *d, const char *what, const attn_encoding *tokens)
+{
+    if (tokens->truncated)
+        append(d->title, sizeof d->title, ", %s cut from %zu to %zu tokens", what, tokens->full_count, tokens->count);
+}
+
 static void write_title(drawn *d, const api_part *part)
 {
     const api_plan *plan = d->plan;
@@ -115,8 +121,8 @@ static void write_title(drawn *d, const api_part *part)
         append(d->title, sizeof d->title, ", %s%s%s", d->no_heads, d->no_heads[0] && d->no_layers[0] ? ", then " : "", d->no_layers);
     if (part->rows < in->queries.count || part->columns < in->keys.count)
         append(d->title, sizeof d->title, ", pooled to %zu \u00d7 %zu bins (%s)", part->rows, part->columns, pooling);
-    if (input->tokens.truncated)
-        append(d->title, sizeof d->title, ", input cut from %zu to %zu tokens", input->tokens.full_count, input->tokens.count);
+    append_cut(d, plan->num_stacks > 1 ? "encoder's text" : "input", &input->tokens);
+    append_cut(d, "decoder's text", &input->decoder_tokens);
     if (plan->is_default_selection)
         append(d->title, sizeof d->title, "; choose layers and heads to see others");
 }

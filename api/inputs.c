@@ -85,18 +85,17 @@ static size_t written(const api_plan *plan, bool is_decoder)
     return api_plan_writes(plan, is_decoder) ? plan->request->max_new_tokens : 0;
 }
 
-/* How a text is cut, if it is: what is to be written finds place behind it, unless there could be none. `more`: how many tokens beyond that are not kept. */
-static attn_encode_options text_options(const api_call *call, const api_plan *plan, bool is_decoder, size_t more)
+/* The most tokens that a text which is too long is cut to: what is to be written finds place behind them, unless there could be none. */
+static size_t cut_to(const api_call *call, const api_plan *plan, bool is_decoder)
 {
     size_t limit = longest(call, plan), room = written(plan, is_decoder);
-    size_t most = room < limit ? limit - room : limit;
-    return (attn_encode_options){ .add_special_tokens = plan->request->add_special_tokens, .max_length = plan->request->truncation ? most + more : 0 };
+    return room < limit ? limit - room : limit;
 }
 
 static bool take_texts(api_call *call, api_plan *plan)
 {
     const api_attention_request *req = plan->request;
-    attn_encode_options options = text_options(call, plan, false, 0);
+    attn_encode_options options = { .add_special_tokens = req->add_special_tokens, .max_length = req->truncation ? cut_to(call, plan, false) : 0 };
     api_text_batch texts = { .field = "text", .text = req->text, .pair = has_decoder(plan) ? NULL : req->text_pair, .num = req->num_inputs };
     attn_encoding *encodings;
     if (!api_tokenize_texts(call, plan->model, &texts, &options, &encodings))
@@ -114,35 +113,38 @@ static bool take_texts(api_call *call, api_plan *plan)
 
 /* ---- what a decoder has read -------------------------------------------------------------------------------------------- */
 
-/* The start token, as a token of the template would be, and behind it `behind` without the closing ones. */
-static bool put_start(api_call *call, const api_plan *plan, const attn_encoding *behind, attn_encoding *out)
+/* What a decoder reads of a text, whole: its start, and the text's tokens without those that close it. */
+static size_t full_count(const api_plan *plan, const attn_encoding *text)
+{
+    size_t closing = text->count > 0 && plan->request->add_special_tokens ? attn_tokenizer_closing(api_plan_tokenizer(plan)) : 0;
+    return 1 + text->count - attn_least(closing, text->count);
+}
+
+/* The start token, as a token of the template would be, and behind it what there is place for of a text. */
+static bool put_start(api_call *call, const api_plan *plan, const attn_encoding *text, attn_encoding *out)
 {
     const attn_tokenizer *tokenizer = api_plan_tokenizer(plan);
-    size_t closing = behind->count > 0 && plan->request->add_special_tokens ? attn_least(attn_tokenizer_closing(tokenizer), behind->count) : 0;
-    size_t kept = behind->count - closing;
-    attn_token *tokens = attn_arena_take(call->worker->arena, 1 + kept, sizeof *tokens);
+    size_t full = full_count(plan, text), count = plan->request->truncation ? attn_least(full, cut_to(call, plan, true)) : full;
+    attn_token *tokens = attn_arena_take(call->worker->arena, count, sizeof *tokens);
     if (!tokens)
         return no_memory(call);
     tokens[0] = (attn_token){ .id = info_of(plan)->decoder_start_token_id, .special = true };
     if (tokenizer)
         attn_tokenizer_piece(tokenizer, tokens[0].id, &tokens[0].text, &tokens[0].display);
-    for (size_t t = 0; t < kept; t++) {
-        tokens[1 + t] = behind->tokens[t];
-        tokens[1 + t].sequence = !tokens[1 + t].special; /* it came in text_pair */
+    for (size_t t = 1; t < count; t++) {
+        tokens[t] = text->tokens[t - 1];
+        tokens[t].sequence = !tokens[t].special; /* it came in text_pair */
     }
-    *out = (attn_encoding){ .tokens = tokens, .count = 1 + kept, .full_count = 1 + behind->full_count - closing, .truncated = behind->truncated };
+    *out = (attn_encoding){ .tokens = tokens, .count = count, .full_count = full, .truncated = count < full };
     return true;
 }
 
-/* A text is tokenized as it would be alone. */
+/* A text is tokenized as it would be alone, and cut later: a token goes before it, and those that close it will not be there. */
 static bool tokenize_decoder(api_call *call, api_plan *plan, attn_encoding **out)
 {
     const api_attention_request *req = plan->request;
-    const attn_tokenizer *tokenizer = api_plan_tokenizer(plan);
-    attn_encode_options options = text_options(call, plan, true, 0);
+    attn_encode_options options = { .add_special_tokens = req->add_special_tokens };
     api_text_batch texts = { .field = "text_pair", .text = req->text_pair, .num = req->num_inputs };
-    if (options.max_length > 0 && tokenizer) /* one token goes before it, the closing ones will not be there */
-        options.max_length += (options.add_special_tokens ? attn_tokenizer_closing(tokenizer) : 0) - 1;
     return api_tokenize_texts(call, plan->model, &texts, &options, out);
 }
 
@@ -204,9 +206,9 @@ static void check_lengths(const api_call *call, api_plan *plan, bool is_decoder)
     const char *whose = is_decoder ? "the decoder" : has_decoder(plan) ? "the encoder" : is_text ? "the text" : "the input";
     char asked[64] = "";
     if (more > 0)
-        snprintf(asked, sizeof asked, " and is to get %zu more", more);
-    api_plan_excess(plan, API_TOO_MANY_TOKENS, limit, need, "%s has %zu tokens%s%s, and %s takes at most %zu%s", whose, most,
-                    is_text && req->add_special_tokens ? ", special ones counted," : "", asked,
+        snprintf(asked, sizeof asked, ", %zu more to come", more);
+    api_plan_excess(plan, API_TOO_MANY_TOKENS, limit, need, "%s has %zu token%s%s%s, and %s takes at most %zu%s", whose, most, most == 1 ? "" : "s",
+                    is_text && req->add_special_tokens ? ", special ones counted" : "", asked,
                     limit == call->service->limits.max_tokens ? "this server" : "the model", limit, cuts ? "; truncation: true cuts it" : "");
     plan->excesses[plan->num_excesses - 1].pointer = more >= limit ? "/max_new_tokens" : field_of(plan, is_decoder);
 }
@@ -363,7 +365,7 @@ static bool check_fields(api_call *call, const api_plan *plan)
     if (req->token_type_ids && info->type_vocab_size <= 1)
         return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/token_type_ids", "model %s has no segments", name);
     if (req->decoder_input_ids && !has_decoder(plan))
-        return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/decoder_input_ids", "model %s has no decoder beside its encoder", name);
+        return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/decoder_input_ids", "model %s is no encoder-decoder; leave decoder_input_ids out", name);
     if (req->max_new_tokens && !info->writes)
         return api_fail(&call->problem, API_UNSUPPORTED_BY_MODEL, "/max_new_tokens",
                         "model %s does not generate: it is an encoder, which reads a text as a whole; leave max_new_tokens out", name);

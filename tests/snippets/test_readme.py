@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """What README.md tells a reader to type does what it says: its commands, its lines of Python and JavaScript, run as they stand against a live server.
 
-A code block that begins with `curl` is a command, and a ```json block right after it is its answer; ```python blocks are run in order in one namespace, ```js blocks
-by snippet.js in a page of jsdom. Only the server's address is changed. Needs curl, numpy, safetensors, torch, IPython, bertviz, node, d3 and jsdom (.ci/run installs
-them); what is missing is skipped and named. Wheels may lie unpacked in build/snippets.
+A code block that begins with `curl` is a command, and a ```json block right after it is its answer; ```python blocks are run in order in one namespace, ```js
+blocks by snippet.js in a page of jsdom. A ```text block is the end of what the command before it draws, with characters alone. Only the server's address is
+changed. Needs curl, numpy, safetensors, torch, IPython, bertviz, node, d3 and jsdom (.ci/run installs them); what is missing is skipped and named. Wheels may
+lie unpacked in build/snippets.
 SPDX-License-Identifier: Apache-2.0
 """
 import importlib
@@ -97,6 +98,18 @@ class Commands(Readme):
             self.check_files(folder)
         self.assertGreater(count, 8)
         self.assertGreater(compared, 3)
+
+    def test_the_drawing_is_what_the_command_before_it_draws(self):
+        if not shutil.which("curl"):
+            skip("curl")
+        found = blocks()
+        drawn = [(found[i - 1][1], text) for i, (language, text) in enumerate(found) if language == "text"]
+        self.assertTrue(drawn)
+        for commands, shown in drawn:
+            command = self.at_server(commands.split("\n")[0]).replace("/v1/attention", "/v1/attention?color=none", 1)
+            status, output = self.run_command(command, ROOT)
+            lines = [line.rstrip() for line in output.decode("utf-8").splitlines()]
+            self.assertEqual((status, "\n".join(lines).rstrip("\n").endswith("\n" + shown.rstrip("\n"))), (200, True), output.decode("utf-8"))
 
     def check_files(self, folder):
         """What -o wrote is what its name says."""

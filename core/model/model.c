@@ -19,7 +19,7 @@ static attn_status copy_text(char **out, const char *text, attn_error *err)
 
 static attn_status choose_family(attn_model *m, attn_config *c, attn_error *err)
 {
-    char known[sizeof ((attn_error *)0)->text - 96]; /* beside the name that was given */
+    char known[sizeof((attn_error *)0)->text - 96]; /* beside the name that was given */
     const char *type = attn_config_text(c, "model_type");
     attn_family_names(known, sizeof known);
     if (!type)

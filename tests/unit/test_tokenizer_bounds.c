@@ -79,11 +79,13 @@ START_TEST(no_code_point_grows_more_than_all_normalizers_together_say)
     attn_arena *arena = attn_arena_new();
     attn_encoder e;
     char bytes[512];
-    ck_assert_int_eq(attn_encoder_open(&e, t, 4096, arena, NULL, NULL), ATTN_OK);                    /* room to overrun and be seen */
-    for (uint32_t c = 0; c < 0x110000; c = c == 0x323AF ? 0xE0000 : c == 0xE01EF ? 0x10FFFE : c + 1) /* between these nothing is assigned */
+    ck_assert_int_eq(attn_encoder_open(&e, t, 4096, arena, NULL, NULL), ATTN_OK); /* room to overrun and be seen */
+    for (uint32_t c = 0; t->normalizers.count > 0 && c < 0x110000; c = c == 0x323AF   ? 0xE0000
+                                                                       : c == 0xE01EF ? 0x10FFFE
+                                                                                      : c + 1) /* between these nothing is assigned */
         if (c < 0xD800 || c >= 0xE000)
             check_reach(t, &e, bytes, attn_utf8_put(bytes, c));
-    for (int i = 0; i < 20000; i++)
+    for (int i = 0; i < 5000; i++)
         check_reach(t, &e, bytes, put_random(bytes, 1 + random_below(i % 10 ? 4 : 100)));
     attn_arena_free(arena);
     attn_tokenizer_close(t);
@@ -114,7 +116,7 @@ static size_t taken(const attn_tokenizer *t, attn_arena *arena, const char *byte
     attn_text text = { .bytes = bytes, .length = n };
     attn_error err = { .code = ATTN_OK };
     attn_encoding out;
-    attn_arena_reset(arena, 0);
+    attn_arena_reset(arena, SIZE_MAX);
     ck_assert_msg(attn_tokenizer_encode(t, &text, NULL, &(attn_encode_options){ .add_special_tokens = true }, arena, NULL, &out, &err) == ATTN_OK, "%s",
                   err.text);
     uint64_t bound = attn_tokenizer_bytes(t, n);

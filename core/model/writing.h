@@ -7,8 +7,8 @@
 #include "model/source.h"
 #include "model/weights.h"
 
-/* logits[i] = table[i] . x + bias[i], x the last hidden state, projected where the table is narrower. What a family does to logits afterwards, or to x by a number above 0, leaves their order as it
- * is (Gemma 2's cap, T5's scale), so it is left out. */
+/* logits[i] = table[i] . x + bias[i], x the last hidden state, projected where the table is narrower. What a family does to logits afterwards, or to x by
+ * a number above 0, leaves their order as it is (Gemma 2's cap, T5's scale), so it is left out. */
 typedef struct attn_head {
     attn_table table;           /* [V, E], in the file's dtype */
     const float *bias;          /* [V] or NULL */

@@ -70,12 +70,25 @@ static void run(const attn_model *m)
 {
     attn_error err = { 0 };
     int32_t ids[3] = { 0, 0, 0 };
-    attn_model_input in = { .T = attn_least(3, attn_model_get_info(m)->max_tokens), .input_ids = ids };
-    attn_keep keep = { .outputs = attn_model_get_info(m)->outputs & ATTN_BIT(ATTN_ATTENTIONS) };
+    const attn_model_info *info = attn_model_get_info(m);
+    attn_model_input in = { .T = attn_least(3, info->max_tokens), .input_ids = ids };
+    const attn_keep maps = { .outputs = info->outputs & ATTN_BIT(ATTN_ATTENTIONS) }, keep[ATTN_STACKS] = { maps, maps, maps };
+    if (info->num_decoder_layers > 0) {
+        in.decoder_T = 1;
+        in.decoder_input_ids = ids;
+    }
     attn_sink sink = { .layer = ignore };
     attn_arena *arena = attn_arena_new();
-    attn_status st = attn_model_run(m, &in, &keep, arena, NULL, &sink, &err);
+    attn_status st = attn_model_run(m, &in, keep, arena, NULL, &sink, &err);
     ck_assert_msg(st == ATTN_OK || st == ATTN_E_OVERFLOW || st == ATTN_E_INPUT, "%s: %s", err.where, err.text);
+    if (st == ATTN_OK && info->generates) {
+        attn_generation *g;
+        int32_t next;
+        st = attn_generation_begin(&g, m, &in, 0, arena, &err);
+        if (st == ATTN_OK)
+            st = attn_generation_run(g, keep, arena, NULL, &sink, &next, &err);
+        ck_assert_msg(st == ATTN_OK || st == ATTN_E_OVERFLOW || st == ATTN_E_INPUT, "%s: %s", err.where, err.text);
+    }
     attn_arena_free(arena);
 }
 

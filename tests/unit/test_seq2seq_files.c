@@ -241,6 +241,24 @@ START_TEST(tables_that_are_the_same_are_held_once)
 }
 END_TEST
 
+/* A row as wide as the vocabulary (final_logits_bias) is one row, not a block of them. */
+START_TEST(opening_takes_the_weights_and_three_times_the_largest_tensor)
+{
+    enum { LARGEST = 66 * 32 * sizeof(float) }; /* the table of positions: in the file, as it was read, as float32 */
+    attn_error err = { 0 };
+    attn_model *m = NULL;
+    attn_runtime *rt = NULL, *open = runtime_with(1, NULL);
+    attn_runtime_options options = { .threads = 1, .memory = 1 };
+    ck_assert_int_eq(attn_runtime_new(&rt, &options, &err), ATTN_OK);
+    ck_assert_int_eq(attn_model_open(&m, rt, AT("bart"), &err), ATTN_E_LIMIT);
+    m = open_model(open, AT("bart"));
+    ck_assert_uint_le(err.need, attn_model_get_info(m)->bytes + 64 + 3 * LARGEST);
+    attn_model_close(m);
+    attn_runtime_free(open);
+    attn_runtime_free(rt);
+}
+END_TEST
+
 /* As files without tie_word_embeddings may have it. */
 START_TEST(encoder_and_decoder_may_have_words_of_their_own)
 {
@@ -280,6 +298,7 @@ int main(void)
     tcase_add_test(files, inputs_out_of_range_are_refused_by_name);
     tcase_add_test(files, files_as_the_hub_has_them_are_read);
     tcase_add_test(files, tables_that_are_the_same_are_held_once);
+    tcase_add_test(files, opening_takes_the_weights_and_three_times_the_largest_tensor);
     tcase_add_test(files, encoder_and_decoder_may_have_words_of_their_own);
     suite_add_tcase(suite, files);
     return unit_main(suite);

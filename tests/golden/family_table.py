@@ -49,7 +49,7 @@ def programs():
     names = []
     for path in sorted(glob.glob(os.path.join(ROOT, "tests/unit/test_*.c"))):
         with open(path, encoding="utf-8") as f:
-            if re.search('#include "(golden|seq2seq)_case.h"', f.read()):
+            if re.search(r'#include "(golden|seq2seq)_case.h"', f.read()):
                 names.append(os.path.basename(path)[:-2])
     return names
 

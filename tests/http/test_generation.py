@@ -5,6 +5,7 @@ Ids and texts are those of greedy generation in transformers, tests/golden/gener
 there, and here of one pass over the same ids. The goldens' margins say that float32's noise decides nothing. SPDX-License-Identifier: Apache-2.0
 """
 import http.client
+import itertools
 import json
 import os
 import struct
@@ -408,6 +409,29 @@ class Two(Generation):
     def test_past_the_decoders_length_is_413(self):
         problem = self.refuse({"model": "attnd-translate", "text": "a", "max_new_tokens": 512}, 413, "too_many_tokens")
         self.assertEqual(problem["limit"], 512)
+
+    def test_each_half_has_a_length_of_its_own(self):
+        long, limits = "a " * 600, {}
+        for half, body in (("encoder", {"text": long}), ("decoder", {"text": "a", "text_pair": long})):
+            problem = self.refuse({"model": "attnd-translate", **body}, 413, "too_many_tokens", "/text" if half == "encoder" else "/text_pair")
+            self.assertEqual((problem["limit"], problem["need"]), (512, 602))
+            self.assertTrue(problem["detail"].startswith(f"the {half} has 602 tokens, special ones counted, and the model takes at most 512"), problem["detail"])
+            _, _, price = self.server.post("/v1/estimate", {"model": "attnd-translate", **body})
+            limits[half] = price["limits"]
+        _, _, both = self.server.post("/v1/estimate", {"model": "attnd-translate", "text": long, "text_pair": long})
+        self.assertEqual((both["allowed"], both["limits"]), (False, limits["encoder"] + limits["decoder"]))
+
+    def test_a_decoders_text_is_cut_to_leave_place_for_what_is_written(self):
+        body = {"model": "attnd-translate", "text": "a", "text_pair": "b " * 600, "truncation": True, "output": ["attentions"], "layers": [0], "heads": [0]}
+        for count, special in itertools.product((0, 1, 40, 510, 511), (True, False)):
+            result = self.result({**body, "max_new_tokens": count, "add_special_tokens": special, "queries": [-1]})
+            read = [t for t in result["decoder_tokens"] if "generated" not in t]
+            self.assertEqual((len(read), read[0]["id"], result["truncated"]), (512 - count, START, True))
+            self.assertNotIn(END, ids_of(read))
+        fits = self.result({**body, "text_pair": "b " * 20})
+        self.assertNotIn("truncated", fits)
+        _, _, drawn = self.server.request("POST", "/v1/attention?color=none", json.dumps({**body, "max_new_tokens": 508}).encode(), {"Accept": "text/plain"})
+        self.assertIn("decoder's text cut from 602 to 4 tokens", " ".join(drawn.decode().split()))
 
     def test_segments_are_of_no_use_to_it(self):
         self.refuse({"model": "attnd-translate", "input_ids": [5, 6], "token_type_ids": [0, 0]}, 422, "unsupported_by_model", "/token_type_ids")

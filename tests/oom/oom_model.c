@@ -1,13 +1,13 @@
-/* oom_model.c - opening and running a model with the 1st, 2nd, 3rd ... allocation refused, until nothing is refused any more: each time an error,
- * nothing leaked (the sanitizers watch), nothing half-built given out. The error is ATTN_E_NOMEM, except where jansson takes a string it has no memory for as a
- * fault of the text.
+/* oom_model.c - opening and running a model, and decoding what it wrote, with the 1st, 2nd, 3rd ... allocation refused, until nothing is refused any more: each
+ * time an error, nothing leaked (the sanitizers watch), nothing half-built given out. The error is ATTN_E_NOMEM, except where jansson takes a string it has no
+ * memory for as a fault of the text.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "attn.h"
 #include "model_files.h"
 #include "model_list.h"
-#include "unit.h"
+#include "tokenizer_case.h"
 
 static size_t left; /* allocations still granted */
 static bool refused;
@@ -147,6 +147,21 @@ static attn_status write_on(void *ctx, attn_error *err)
     return st;
 }
 
+/* More ids than one chunk of an arena holds the text of. */
+static attn_status decode(void *ctx, attn_error *err)
+{
+    enum { N = 50000 };
+    static int32_t ids[N];
+    attn_text text;
+    for (int32_t i = 0; i < N; i++)
+        ids[i] = i % 400;
+    attn_arena *arena = attn_arena_new();
+    attn_status st = arena ? attn_tokenizer_decode(ctx, ids, N, arena, &text, err) : attn_fail_memory(err);
+    ck_assert(st != ATTN_OK || text.length > N / 2);
+    attn_arena_free(arena);
+    return st;
+}
+
 static attn_runtime *runtime(void)
 {
     attn_runtime *rt = NULL;
@@ -225,6 +240,16 @@ START_TEST(encoder_and_decoder_survive_every_allocation_that_fails)
 }
 END_TEST
 
+START_TEST(decoding_survives_every_allocation_that_fails)
+{
+    static const char *const files[] = { SMALL_BERT, SMALL_GPT2, GOLDEN "small-gemma/tokenizer.json", "core/builtin/attnd-translate/tokenizer.json" };
+    attn_tokenizer *t = open_file(files[_i]);
+    ck_assert_ptr_nonnull(t);
+    starve(decode, t, 3);
+    attn_tokenizer_close(t);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("oom_model");
@@ -235,6 +260,7 @@ int main(void)
     tcase_add_loop_test(tcase, opening_a_model_survives_every_allocation_that_fails, 0, num_models + 2);
     tcase_add_loop_test(tcase, a_run_survives_every_allocation_that_fails, 0, 3);
     tcase_add_loop_test(tcase, writing_survives_every_allocation_that_fails, 0, 2);
+    tcase_add_loop_test(tcase, decoding_survives_every_allocation_that_fails, 0, 4);
     tcase_add_loop_test(tcase, encoder_and_decoder_survive_every_allocation_that_fails, 0, 2);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);

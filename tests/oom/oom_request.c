@@ -59,6 +59,12 @@ static const struct request_case {
     { "an encoder-decoder that writes", "/v1/attention", "application/vnd.safetensors", "{\"model\":\"bart\",\"input_ids\":[3,40,21],\"max_new_tokens\":4}" },
     { "lines while it writes", "/v1/attention", "application/x-ndjson",
       "{\"model\":\"bart\",\"input_ids\":[3,40,21],\"max_new_tokens\":3,\"top_k\":2,\"output\":[\"attentions\",\"key\"],\"analyses\":[\"entropy\"]}" },
+    { "a translation of two texts, one begun, one cut", "/v1/attention", NULL,
+      "{\"model\":\"attnd-translate\",\"text\":[\">>deu<< a cat\",\"b\"],\"text_pair\":[\"Eine\",\"c d e f g h\"],\"truncation\":true,\"max_new_tokens\":510,"
+      "\"layers\":[0],\"output\":[\"attentions\"]}" },
+    { "lines of a translation", "/v1/attention", "application/x-ndjson",
+      "{\"model\":\"attnd-translate\",\"text\":\">>deu<< a cat\",\"max_new_tokens\":4,\"layers\":[0],\"output\":[\"attentions\"]}" },
+    { "tokens of an encoder-decoder", "/v1/tokenize", NULL, "{\"model\":\"attnd-translate\",\"text\":\"a\",\"text_pair\":\"b\"}" },
     { "what does not go together", "/v1/attention", "image/png", "{\"text\":\"a\",\"output\":[\"context\"]}" },
 };
 

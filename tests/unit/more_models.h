@@ -1,13 +1,14 @@
-/* more_models.h - api_fixture's service with small random models of tests/golden/models beside its own: an encoder-decoder of odd shapes, and one that writes.
+/* more_models.h - api_fixture's service with small random models of tests/golden/models beside its own: an encoder-decoder of odd
+ * shapes, and one that writes; neither has a tokenizer, and attnd-translate has.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef MORE_MODELS_H
 #define MORE_MODELS_H
 
 #include "api_fixture.h"
 
-enum { MORE_MODELS = 2 };
-static const char *const more_names[MORE_MODELS] = { "bart", "gpt2" };
-static const char *const more_sources[MORE_MODELS] = { "tests/golden/models/bart", "tests/golden/models/gpt2" };
+enum { MORE_MODELS = 3 };
+static const char *const more_names[MORE_MODELS] = { "bart", "gpt2", "attnd-translate" };
+static const char *const more_sources[MORE_MODELS] = { "tests/golden/models/bart", "tests/golden/models/gpt2", "builtin:attnd-translate" };
 static attn_model *more_opened[MORE_MODELS];
 static api_model more_models[1 + MORE_MODELS];
 

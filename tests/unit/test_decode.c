@@ -85,7 +85,7 @@ static void check_expected(const attn_tokenizer *t, const char *expected, const 
 
 static void find_folder(char folder[512], const char *name)
 {
-    char file[200], path[700];
+    char file[64], path[700];
     FILE *f;
     snprintf(folder, 512, strcmp(name, "attnd-bert") == 0 ? "core/builtin/%s" : GOLDEN "%s", name);
     snprintf(path, sizeof path, "%s/tokenizer.json", folder);

@@ -157,6 +157,18 @@ static void write_config(const patient *p)
 }
 
 /* Every member of an object of the configuration, one after the other: gone, and everything on the list. */
+/* The sanitized build is slow: of the values for each key it takes every fifth, another one first for other keys. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { STRIDE = 5 };
+#else
+enum { STRIDE = 1 };
+#endif
+
+static size_t first_of(const char *name)
+{
+    return strlen(name) % STRIDE;
+}
+
 static void upset_members(patient *p, json_t *object, const char *name, int depth)
 {
     json_t *was = json_copy(object), *value;
@@ -168,7 +180,7 @@ static void upset_members(patient *p, json_t *object, const char *name, int dept
         json_object_del(object, key);
         write_config(p);
         (void)try(p, what);
-        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        for (size_t i = first_of(key); i < sizeof values / sizeof *values; i += STRIDE) {
             snprintf(what, sizeof what, "%s with %s%s: %s", name, depth ? ".." : "", key, values[i]);
             json_t *wrong = json_loads(values[i], JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
             ck_assert_ptr_nonnull(wrong);
@@ -216,7 +228,7 @@ START_TEST(no_value_of_any_key_breaks_anything)
     upset_text(&p, models[_i].path);
     write_config(&p);
     ck_assert_int_eq(try(&p, models[_i].path), ATTN_OK); /* all is as it was */
-    ck_assert_uint_gt(p.refused, 100);
+    ck_assert_uint_gt(p.refused, 100 / STRIDE);
     dismiss(&p);
 }
 END_TEST
@@ -266,7 +278,7 @@ static void upset_entry(patient *p, const char *tensor, bool needed)
 {
     json_t *was = json_object_get(p->header, tensor), *wrong;
     char what[300];
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+    for (size_t i = first_of(tensor); i < sizeof entries / sizeof *entries; i += STRIDE) {
         wrong = json_copy(was);
         json_object_set_new(wrong, entries[i][0], json_loads(entries[i][1], JSON_DECODE_ANY, NULL));
         json_incref(was);
@@ -326,7 +338,7 @@ START_TEST(no_tensor_that_is_wrong_is_read)
     }
     write_header(&p);
     ck_assert_int_eq(try(&p, models[_i].path), ATTN_OK);
-    ck_assert_uint_gt(p.refused, 100);
+    ck_assert_uint_gt(p.refused, 100 / STRIDE);
     json_decref(all);
     dismiss(&p);
 }

@@ -53,8 +53,7 @@ attn_status api_handle_tokenize(api_call *call)
     const api_model *model = api_find_model(call->service, req.model, &call->problem);
     attn_encode_options options = { .add_special_tokens = req.add_special_tokens };
     api_text_batch texts = { .field = "text", .text = req.text, .pair = req.text_pair, .num = req.num_inputs };
-    if (!model || !api_tokenize_texts(call, model, &texts, &options, &encodings) ||
-        !check_length(call, model, encodings, req.num_inputs))
+    if (!model || !api_tokenize_texts(call, model, &texts, &options, &encodings) || !check_length(call, model, encodings, req.num_inputs))
         return ATTN_E_INPUT;
     api_out out;
     api_out_init(&out, call->reply, (api_head){ .status = 200, .content_type = "application/json" });

@@ -274,7 +274,7 @@ static const char *const entries[][2] = {
     { "more", "1" },
 };
 
-static void upset_entry(patient *p, const char *tensor, bool needed)
+static void upset_entry(patient *p, const char *tensor, bool read)
 {
     json_t *was = json_object_get(p->header, tensor), *wrong;
     char what[300];
@@ -285,14 +285,25 @@ static void upset_entry(patient *p, const char *tensor, bool needed)
         json_object_set_new(p->header, tensor, wrong);
         write_header(p);
         snprintf(what, sizeof what, "%s with %s %s", tensor, entries[i][0], entries[i][1]);
-        ck_assert_msg(try(p, what) != ATTN_OK || !needed, "%s", what);
+        ck_assert_msg(try(p, what) != ATTN_OK || !read, "%s", what);
         json_object_set_new(p->header, tensor, was);
     }
 }
 
-/* The same bytes with dimensions exchanged, as one dimension, and under another name; whether anybody missed it under its own. One that may be missing (a head's)
- * may still be refused where it is wrong. */
-static bool upset_layout(patient *p, const char *tensor)
+/* Whether the model takes a tensor, be it that it needs it or not (a head). */
+static bool is_read(const patient *p, const char *tensor)
+{
+    attn_model *m = NULL;
+    bool read = attn_model_open(&m, p->rt, p->copy.path, NULL) == ATTN_OK;
+    ck_assert(read);
+    for (const char *const *name = attn_model_get_info(m)->unused_tensors; *name; name++)
+        read &= strcmp(*name, tensor) != 0;
+    attn_model_close(m);
+    return read;
+}
+
+/* The same bytes with dimensions exchanged, as one dimension, and under another name: nobody reads those. */
+static void upset_layout(patient *p, const char *tensor, bool read)
 {
     json_t *was = json_deep_copy(json_object_get(p->header, tensor)), *shape = json_object_get(json_object_get(p->header, tensor), "shape");
     char what[300];
@@ -301,7 +312,7 @@ static bool upset_layout(patient *p, const char *tensor)
     json_object_del(p->header, tensor);
     json_object_set(p->header, "nobody asks for \x1b[31m this\n", entry);
     write_header(p);
-    bool needed = try(p, what) != ATTN_OK;
+    ck_assert_msg(try(p, what) == ATTN_OK || read, "%s", what);
     json_object_del(p->header, "nobody asks for \x1b[31m this\n");
     json_object_set_new(p->header, tensor, entry);
     if (json_array_size(shape) == 2) {
@@ -310,16 +321,14 @@ static bool upset_layout(patient *p, const char *tensor)
         json_array_set_new(shape, 1, json_integer(rows));
         write_header(p);
         snprintf(what, sizeof what, "%s turned round", tensor);
-        attn_status turned = try(p, what);
-        ck_assert_msg(!needed || (turned != ATTN_OK) == (rows != columns), "%s", what);
+        ck_assert_msg((try(p, what) != ATTN_OK) == (read && rows != columns), "%s", what);
         json_array_clear(shape);
         json_array_append_new(shape, json_integer(rows * columns));
         write_header(p);
         snprintf(what, sizeof what, "%s in one dimension", tensor);
-        ck_assert_msg(try(p, what) != ATTN_OK || !needed, "%s", what);
+        ck_assert_msg((try(p, what) != ATTN_OK) == read, "%s", what);
     }
     json_object_set_new(p->header, tensor, was);
-    return needed;
 }
 
 START_TEST(no_tensor_that_is_wrong_is_read)
@@ -334,7 +343,10 @@ START_TEST(no_tensor_that_is_wrong_is_read)
     {
         if (strcmp(tensor, "__metadata__") == 0 || (n++ % 3 != 0 && strstr(tensor, "1."))) /* one layer, and some of the others */
             continue;
-        upset_entry(&p, tensor, upset_layout(&p, tensor));
+        write_header(&p);
+        bool read = is_read(&p, tensor);
+        upset_layout(&p, tensor, read);
+        upset_entry(&p, tensor, read);
     }
     write_header(&p);
     ck_assert_int_eq(try(&p, models[_i].path), ATTN_OK);

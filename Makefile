@@ -86,6 +86,7 @@ $(B)/%.o: %.S Makefile
 $(B)/core/builtin/builtin.o: $(wildcard core/builtin/*/*)
 $(B)/api/openapi.o: $(wildcard api/openapi.*)
 $(B)/api/docs.o: $(wildcard api/docs.*)
+$(B)/api/explorer.o: $(wildcard api/explorer/*)
 $(B)/core/draw/font.o: $(wildcard core/draw/*.ttf)
 
 $(B)/tests/unit/%: tests/unit/%.c $(LIB) $(wildcard tests/unit/*.h) Makefile

@@ -1,0 +1,26 @@
+/* explorer.S - the explorer's files, inside the program, and the list of them for pages.c: name, first byte, end; a NULL name ends it.
+ * A file of the page that is not listed here does not exist. Paths are seen from the repository's root.
+ * SPDX-License-Identifier: Apache-2.0 */
+
+.macro file name
+    .section .rodata.explorer, "a", %progbits
+1:  .asciz "\name"
+    .balign 16
+2:  .incbin "api/explorer/\name"
+3:
+    .section .data.rel.ro.explorer, "aw", %progbits
+    .quad 1b, 2b, 3b
+.endm
+
+    .section .data.rel.ro.explorer, "aw", %progbits
+    .balign 16
+    .global api_explorer_files
+    .hidden api_explorer_files
+api_explorer_files:
+    file "index.html"
+    file "explorer.css"
+    file "main.js"
+    .section .data.rel.ro.explorer, "aw", %progbits
+    .quad 0, 0, 0
+
+    .section .note.GNU-stack, "", %progbits

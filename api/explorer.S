@@ -19,7 +19,20 @@
 api_explorer_files:
     file "index.html"
     file "explorer.css"
+    file "api.js"
+    file "colour.js"
+    file "display.js"
+    file "dom.js"
+    file "grid.js"
+    file "help.js"
+    file "inputs.js"
     file "main.js"
+    file "patterns.js"
+    file "run.js"
+    file "state.js"
+    file "text.js"
+    file "tokens.js"
+    file "views.js"
     .section .data.rel.ro.explorer, "aw", %progbits
     .quad 0, 0, 0
 

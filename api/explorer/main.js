@@ -6,7 +6,8 @@ import { createDisplay } from './display.js';
 import { createGrid } from './grid.js';
 import { createHelp } from './help.js';
 import { inputs } from './inputs.js';
-import { mapOf, run } from './run.js';
+import { createLong, isPooled } from './long.js';
+import { cancel, mapOf, run } from './run.js';
 import * as state from './state.js';
 import { textOf } from './tokens.js';
 import { views } from './views.js';
@@ -23,6 +24,7 @@ const app = {
     dark: () => state.get().theme === 'dark' || (state.get().theme === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches),
     chosen: () => chosenOf(result, state.get()),
     setResult: adopt,
+    refresh: () => refresh(), cancel: stop,
 };
 
 // ---- runs -----------------------------------------------------------------------------------------------------------
@@ -52,6 +54,15 @@ async function start() {
         showProblem(failure);
         announce('');
     }
+}
+
+/** Gives up what is running; what has come stays. */
+function stop() {
+    cancel();
+    if (result)
+        result.complete = true;
+    announce('Stopped.');
+    refresh();
 }
 
 /** A result, or more of it, from run.js or from an input that runs by itself. */
@@ -94,7 +105,9 @@ function chosenOf(of, now) {
     if (!stack)
         return null;
     const layer = stack.layers.includes(now.layer) ? now.layer : stack.layers[0], head = stack.heads.includes(now.head) ? now.head : stack.heads[0];
-    return { stack, layer, head, map: mapOf(stack, layer, head), T_q: stack.T_q, T_k: stack.T_k, queryTokens: stack.queryTokens, keyTokens: stack.keyTokens };
+    const { T_q, T_k, queryTokens, keyTokens, edges } = stack, whole = { map: mapOf(stack, layer, head), T_q, T_k, queryTokens, keyTokens, edges, part: null };
+    const shown = { stack, layer, head, ...whole, ...long.of(of, stack, layer, head) };
+    return { ...shown, pooled: isPooled(shown) };
 }
 
 /** @param {{stack?: string, layer?: number, head?: number}} choice */
@@ -183,7 +196,7 @@ const viewTabs = tabs(at('view-tabs'), at('view-panels'), views, view => state.s
 
 // ---- drawing --------------------------------------------------------------------------------------------------------
 
-const grid = createGrid(at('grid'), app), display = createDisplay(at('display'), app);
+const grid = createGrid(at('grid'), app), display = createDisplay(at('display'), app), long = createLong(at('long'), app);
 
 const refresh = eachFrame(() => {
     const now = state.get(), chosen = chosenOf(result, now);
@@ -193,6 +206,7 @@ const refresh = eachFrame(() => {
     inputTabs.current().show(result, now);
     grid.show(result, now);
     display.show(result, now);
+    long.show(result, now);
     const view = viewTabs.show(now.view);
     if (view) {
         at('view-help').textContent = view.help;

@@ -1,6 +1,8 @@
 // run.js - from a request to a Result: asks for all maps layer by layer, hands each on as it comes, and forgets the run before.
 // SPDX-License-Identifier: Apache-2.0
 import * as api from './api.js';
+import { paced, takeStep } from './growth.js';
+import { binned, poolFor } from './long.js';
 
 /**
  * The maps of one kind of attention. An encoder-decoder has three stacks, everything else one, "self".
@@ -11,13 +13,16 @@ import * as api from './api.js';
  * @property {number} T_q @property {number} T_k
  * @property {object[]|null} queryTokens as the API gives them (null: an input without a model)
  * @property {object[]|null} keyTokens
- * @property {Map<number, Float32Array>} maps layer -> [H, T_q, T_k]
+ * @property {Map<number, Float32Array>} maps layer -> [H, T_q, T_k]; what generates gets new ones with each step
+ * @property {import('./long.js').Edges|null} edges  of cells that are means of several tokens (long.js); null: a cell is a weight
+ * @property {object[]|null} allQueries @property {object[]|null} allKeys the tokens themselves, where queryTokens and keyTokens are bins
  * @property {Object<string, api.Tensor>} analyses by name; {} until the end of the answer
  */
 /**
  * What one request has brought so far.
  * @typedef {object} Result
  * @property {object} body            the request, as it could be sent to /v1/attention; `ask()` adds to it
+ * @property {object|null} pool       what was added because the input is long; it is not in `body`
  * @property {object|null} model      as in the answer
  * @property {object} head            the first line's result: tokens, and all that is echoed
  * @property {Object<string, Stack>} stacks
@@ -40,28 +45,35 @@ let running = null;
 export async function run(body, onPart) {
     running?.abort();
     const mine = running = new AbortController();
-    const result = { body, model: null, head: null, stacks: {}, complete: false, timings: null };
     try {
-        const last = await api.attention({ ...body, output: ['attentions'], analyses: analysesFor(body), encoding: 'base64' }, {
-            accept: 'application/x-ndjson', signal: mine.signal,
-            onFirstByte: () => performance.mark('attnd:first-byte'),
-            onLine: line => {
-                take(result, line);
-                if (running === mine && !line.done)
-                    onPart(result, line);
-            },
-        });
-        result.timings = last.timings ?? null;
-        result.complete = true;
-        if (running !== mine)
-            return null;
-        onPart(result, last);
-        return result;
+        const result = await collect(body, mine.signal, (part, line) => running === mine && onPart(part, line));
+        return running === mine ? result : null;
     } catch (failure) {
         if (running !== mine || failure.name === 'AbortError')
             return null;
         throw failure;
     }
+}
+
+/**
+ * A Result beside the one on the screen: run() without giving up the others.
+ * @param {object} body as of run() @param {AbortSignal} signal @param {(result: Result, line: object) => void} [onPart]
+ * @returns {Promise<Result>}
+ */
+export async function collect(body, signal, onPart) {
+    const pool = await poolFor(api, body, signal), result = { body, pool: pool.pool ?? null, model: null, head: null, stacks: {}, complete: false, timings: null };
+    const lines = paced(line => {
+        take(result, line);
+        result.complete = Boolean(line.done);
+        result.timings = line.timings ?? null;
+        onPart?.(result, line);
+    }, signal);
+    await api.attention({ ...body, ...pool, output: ['attentions'], analyses: analysesFor(body), encoding: 'base64' }, {
+        accept: 'application/x-ndjson', signal, onFirstByte: () => performance.mark('attnd:first-byte'), onLine: lines.push,
+    });
+    await lines.settled();
+    signal?.throwIfAborted();
+    return result;
 }
 
 /** Gives up what is running. */
@@ -80,6 +92,8 @@ function take(result, line) {
         result.head = line.results[0];
     } else if (line.layer !== undefined)
         takeLayer(result, line);
+    else if (line.step !== undefined)
+        takeStep(result, line);
     else if (line.analyses || Object.keys(line).some(name => name.endsWith('_analyses')))
         takeAnalyses(result, line);
 }
@@ -99,7 +113,9 @@ function newStack(head, name, [, T_q, T_k]) {
     const prefix = name === 'self' ? '' : `${name}_`;
     const tokens = { self: [head.tokens, head.tokens], encoder: [head.encoder_tokens, head.encoder_tokens], decoder: [head.decoder_tokens, head.decoder_tokens],
         cross: [head.decoder_tokens, head.encoder_tokens] }[name];
-    return { name, layers: head[`${prefix}layers`], heads: head[`${prefix}heads`], T_q, T_k, queryTokens: tokens[0] ?? null, keyTokens: tokens[1] ?? null, maps: new Map(), analyses: {} };
+    const pool = head[`${prefix}pool`], edges = pool ? { query: pool.query_edges, key: pool.key_edges } : null, [allQueries = null, allKeys = null] = tokens;
+    const queryTokens = edges ? binned(allQueries, edges.query) : allQueries, keyTokens = edges ? binned(allKeys, edges.key) : allKeys;
+    return { name, layers: head[`${prefix}layers`], heads: head[`${prefix}heads`], T_q, T_k, edges, allQueries, allKeys, queryTokens, keyTokens, maps: new Map(), analyses: {} };
 }
 
 function takeAnalyses(result, line) {

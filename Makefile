@@ -140,6 +140,12 @@ check-quick: setup-check
 	$(MAKE) all units
 	python3 tests/run.py --quick
 
+## check-explorer: the page at / in a real browser, which it sets up (node, chromium, two packages for node); NAMES="grid links" for some of it
+check-explorer: setup-build setup-explorer
+	$(MAKE) all
+	cd tests/explorer && npm ci --no-audit --no-fund --ignore-scripts
+	node tests/explorer/run.js $(NAMES)
+
 ## lint: format, banned functions, sizes of functions and files
 lint: setup-lint
 	tests/layers/lint.sh
@@ -164,7 +170,7 @@ contract: setup-build
 	$(MAKE) all
 	tests/contract/run.sh
 
-setup-build setup-check setup-lint:
+setup-build setup-check setup-explorer setup-lint:
 	deploy/setup.sh $(patsubst setup-%,%,$@)
 
 ## openapi: api/openapi.json from api/openapi.yaml
@@ -179,6 +185,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench contract setup-build setup-check setup-lint openapi clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

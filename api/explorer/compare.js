@@ -11,6 +11,8 @@ import { collect, mapOf } from './run.js';
 import { isolate, labelOf, visible } from './shown.js';
 import { checks, define } from './state.js';
 
+/** @typedef {{result: import('./run.js').Result, stack: import('./run.js').Stack, layer: number, head: number, map: Float32Array|null, T_k: number}} Side one head of one result */
+
 const { orNull, record, text, word } = checks;
 const index = value => Number.isInteger(value) && value >= -1 && value < 1e6;
 const opening = 'The animal didn\'t cross the street because it was too tired.';
@@ -27,12 +29,12 @@ export function create(host, app) {
     const note = el('p.soft.note', { role: 'status' }), said = el('p.compare-said', { role: 'status' }), ranks = el('div.compare-ranks');
     const panels = ['A', 'B', 'A − B'].map(title => ({ title: el('h3', {}, title), host: el('div') }));
     const maps = panels.map((panel, i) => new Heatmap(panel.host, { onCell: cell => pick(cell), onZoom: zoom => follow(i, zoom) }));
-    const three = el('div.compare-maps', {}, ...panels.map(panel => el('section', {}, panel.title, panel.host)));
+    const three = el('div.compare-maps', {}, ...panels.map(panel => el('section', {}, panel.title, panel.host)), ranks);
     const row = (name, title, field) => el('span', {}, el('label', { for: name }, title), ' ', field);
     host.append(
         el('div.compare-text', {}, el('label', { for: 'c-text' }, 'B reads'), words),
         el('div.row.note', {}, row('c-model', 'model', model), row('c-layer', 'layer', layer), row('c-head', 'head', head), wide),
-        note, three, said, ranks);
+        note, said, three);
     /** What is on the screen: the two sides, their tokens laid over each other, the three maps. */
     let now = null, other = { key: '', result: null, request: null }, cell = null, zoomed = 'null', drawn = '', measured = null;
 

@@ -31,7 +31,7 @@ export function create(host, app) {
             el('span.examples', {}, el('span.soft', {}, 'try '), ...examples.map(([name, text]) => el('button.quiet', { type: 'button', on: { click: () => start(text) } }, name))),
             el('button.run', { type: 'submit', title: 'Enter' }, 'Attend')),
         strip);
-    let timer = 0, shown = null;
+    let timer = 0, shown = null, mirrored = [];
 
     function take(patch) {
         app.state.set({ input: patch, cell: null, zoom: null });
@@ -57,6 +57,10 @@ export function create(host, app) {
 
     function drawText() {
         const { text, textPair } = app.state.get().input, same = shown && shown.body.text === text && (shown.body.text_pair ?? '') === textPair;
+        const now = [text, textPair, same ? shown.head : null];
+        if (now.every((part, i) => part === mirrored[i]))
+            return;
+        mirrored = now;
         for (const [part, value, sequence] of [[first, text, 0], [second, textPair, 1]]) {
             const all = same ? shown.head.tokens ?? [...shown.head.encoder_tokens ?? [], ...(shown.head.decoder_tokens ?? []).map(t => ({ ...t, sequence: 1 }))] : null;
             tokens.drawMirror(part.mirror, value, all, sequence);

@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { el, roving } from './dom.js';
 
+/** So many tokens are marked in the text and stand in the strip; more would stop the page for longer than anybody reads. */
+const most = 600;
+
 /** How a person reads a token. @param {object} token as the API gives it @param {number} index */
 export function textOf(token, index) {
     return token.display ?? token.text ?? (token.id === undefined ? String(index) : `#${token.id}`);
@@ -35,13 +38,13 @@ export function placesOf(text, tokens, sequence) {
 }
 
 /**
- * The text again, behind the field it is typed in, each token's characters marked in turn.
+ * The text again, behind the field it is typed in, each token's characters marked in turn; of very many tokens the first ones.
  * @param {HTMLElement} mirror @param {string} text @param {object[]|null} tokens null: just the text @param {number} sequence
  */
 export function drawMirror(mirror, text, tokens, sequence) {
     const nodes = [];
     let end = 0;
-    for (const { index, from, to } of tokens ? placesOf(text, tokens, sequence) : []) {
+    for (const { index, from, to } of tokens ? placesOf(text, tokens, sequence).slice(0, most) : []) {
         if (from < end)
             continue; // several tokens for one character: the first stands for them
         nodes.push(text.slice(end, from), el(`mark.tone${nodes.length % 4 ? 1 : 0}`, { 'data-token': index }, text.slice(from, to)));
@@ -60,16 +63,16 @@ export function strip(host, { label, onPoint, onPick }) {
     host.setAttribute('role', 'listbox');
     host.setAttribute('aria-label', label);
     host.setAttribute('aria-orientation', 'horizontal');
-    const indexOf = target => Number(target.closest?.('[data-token]')?.dataset.token ?? -1);
-    roving(host, { items: () => [...host.children], onMove: item => onPick(indexOf(item)) });
+    const options = () => [...host.querySelectorAll('.token')], indexOf = target => Number(target.closest?.('[data-token]')?.dataset.token ?? -1);
+    roving(host, { items: () => options(), onMove: item => onPick(indexOf(item)) });
     host.addEventListener('pointerover', event => onPoint(indexOf(event.target)));
     host.addEventListener('pointerleave', () => onPoint(-1));
     host.addEventListener('focusin', event => onPoint(indexOf(event.target)));
     host.addEventListener('focusout', () => onPoint(-1));
     host.addEventListener('click', event => indexOf(event.target) >= 0 && onPick(indexOf(event.target)));
     return {
-        show: tokens => host.replaceChildren(...tokens.map((token, i) => chip(token, i))),
-        select: index => [...host.children].forEach((item, i) => item.setAttribute('aria-selected', String(i === index))),
+        show: tokens => host.replaceChildren(...tokens.slice(0, most).map((token, i) => chip(token, i)), tokens.length > most ? el('span.soft.more', {}, `… and ${tokens.length - most} more`) : ''),
+        select: index => options().forEach((item, i) => item.setAttribute('aria-selected', String(i === index))),
     };
 }
 

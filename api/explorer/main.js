@@ -4,6 +4,7 @@ import * as api from './api.js';
 import { at, eachFrame, el, roving } from './dom.js';
 import { createDisplay } from './display.js';
 import { createGrid } from './grid.js';
+import { createExport } from './export.js';
 import { createHelp } from './help.js';
 import { inputs } from './inputs.js';
 import { createLong, isPooled } from './long.js';
@@ -23,6 +24,7 @@ const app = {
     lastTook: () => took,
     dark: () => state.get().theme === 'dark' || (state.get().theme === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches),
     chosen: () => chosenOf(result, state.get()),
+    view: () => viewTabs.current(),
     setResult: adopt,
     refresh: () => refresh(), cancel: stop,
 };
@@ -31,6 +33,7 @@ const app = {
 
 /** Runs what the chosen input says. @returns {Promise<void>} */
 async function start() {
+    inputTabs.show(state.get().input.kind); // a link has just said another one, and nothing is drawn yet
     const input = inputTabs.current();
     const begin = performance.now();
     let body;
@@ -72,9 +75,10 @@ function adopt(part) {
 }
 
 function say(done) {
-    const stack = Object.values(done.stacks)[0], milliseconds = done.timings?.compute;
+    const stack = done.stacks.cross ?? Object.values(done.stacks)[0], milliseconds = done.timings?.compute;
+    const T_q = stack.edges?.query.at(-1) ?? stack.T_q, T_k = stack.edges?.key.at(-1) ?? stack.T_k;
     const what = done.model ? done.model.name : 'own numbers';
-    announce(`${stack.T_q === stack.T_k ? stack.T_q : `${stack.T_q} × ${stack.T_k}`} tokens, ${stack.layers.length} × ${stack.heads.length} maps from ${what}`
+    announce(`${T_q === T_k ? T_q : `${T_q} × ${T_k}`} tokens, ${stack.layers.length} × ${stack.heads.length} maps from ${what}`
         + (milliseconds === undefined ? '.' : `, computed in ${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms.`));
 }
 
@@ -170,15 +174,17 @@ function tabs(list, panels, kinds, onPick) {
     panels.append(...kinds.map(kind => el('div.panel', { role: 'tabpanel', id: `panel-${kind.id}`, 'aria-labelledby': `tab-${kind.id}`, hidden: true })));
     list.append(...buttons);
     list.hidden = kinds.length < 2;
-    roving(list, { items: () => buttons, onMove: button => button.click() });
+    roving(list, { items: () => buttons.filter(button => !button.hidden), onMove: button => button.click() });
     const current = () => {
         if (now && !made.has(now.id))
             made.set(now.id, now.create(at(`panel-${now.id}`), app));
         return made.get(now?.id);
     };
     const show = id => {
-        now = kinds.find(kind => kind.id === id) ?? kinds[0];
+        const fits = kind => !kind.fits || Boolean(result && kind.fits(result));
+        now = kinds.find(kind => kind.id === id && fits(kind)) ?? kinds[0];
         kinds.forEach((kind, i) => {
+            buttons[i].hidden = !fits(kind);
             buttons[i].setAttribute('aria-selected', String(kind === now));
             buttons[i].tabIndex = kind === now ? 0 : -1;
             at(`panel-${kind.id}`).hidden = kind !== now;
@@ -196,9 +202,10 @@ const viewTabs = tabs(at('view-tabs'), at('view-panels'), views, view => state.s
 
 // ---- drawing --------------------------------------------------------------------------------------------------------
 
-const grid = createGrid(at('grid'), app), display = createDisplay(at('display'), app), long = createLong(at('long'), app);
+const grid = createGrid(at('grid'), app), display = createDisplay(at('display'), app), take = createExport(at('export'), app), long = createLong(at('long'), app);
 
 const refresh = eachFrame(() => {
+    long.show(result, state.get()); // may choose a part
     const now = state.get(), chosen = chosenOf(result, now);
     document.documentElement.dataset.theme = now.theme;
     at('theme').value = now.theme;
@@ -206,23 +213,33 @@ const refresh = eachFrame(() => {
     inputTabs.current().show(result, now);
     grid.show(result, now);
     display.show(result, now);
-    long.show(result, now);
+    take.show();
     const view = viewTabs.show(now.view);
     if (view) {
-        at('view-help').textContent = view.help;
-        if (chosen?.map)
+        const tooLong = view.short && chosen?.stack.edges;
+        at('view-help').textContent = tooLong ? 'This input is too long for this view: it looks at single weights of whole rows.' : view.help;
+        if (chosen?.map && !tooLong)
             viewTabs.current().show(result, now);
         else
             viewTabs.current().clear();
     }
     drawTitle(chosen, now);
-    if (chosen && !performance.getEntriesByName('attnd:first-picture').length)
-        performance.mark('attnd:first-picture');
+    if (chosen)
+        markOnce('attnd:first-picture');
+    if (result?.complete)
+        markOnce('attnd:all');
 });
 
+/** For those who measure: what was seen when. */
+function markOnce(name) {
+    if (!performance.getEntriesByName(name).length)
+        performance.mark(name);
+}
+
 function drawTitle(chosen, now) {
-    at('detail-title').textContent = chosen ? `Layer ${chosen.layer}, head ${chosen.head}` : 'One head';
-    const badge = chosen && grid.badgeOf(chosen.stack, chosen.layer, chosen.head);
+    const own = views.find(view => view.id === now.view)?.heading;
+    at('detail-title').textContent = own ?? (chosen ? `Layer ${chosen.layer}, head ${chosen.head}` : 'One head');
+    const badge = !own && chosen && grid.badgeOf(chosen.stack, chosen.layer, chosen.head);
     at('detail-badge').hidden = !badge;
     at('detail-badge').textContent = badge ?? '';
     drawHint(now);

@@ -24,7 +24,7 @@ export const views = [
     { id: 'lines', title: 'Lines', help: 'Who looks at whom, all heads of the layer at once: the stronger a line, the larger the weight.', create: lines.create },
     { id: 'why', short: true, title: 'Why', help: 'Why this weight: one query times one key, number by number, up to what the query takes home.', create: neuron.create },
     { id: 'context', short: true, title: 'Context', help: 'What tokens take home: which of them took home the same, and how much each head gives.', create: context.create },
-    { id: 'steps', title: 'Steps', help: 'Own numbers, step by step: scores, scaling, masking, softmax, weights times values, output.', create: steps.create },
+    { id: 'steps', short: true, title: 'Steps', help: 'Own numbers, step by step: scores, scaling, masking, softmax, weights times values, output.', create: steps.create },
     { id: 'compare', title: 'Compare', help: 'Two inputs, two models or two heads beside each other, and what one has more than the other.', create: compare.create },
     { id: 'written', title: 'Written', heading: 'What was written', fits: hasWriting, help: 'What the model wrote, and where it looked when it chose each token.', create: written.create },
     { id: 'table', title: 'Table', help: 'The same weights in words and as a table, every digit.', create: table.create },

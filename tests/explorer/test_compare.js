@@ -1,7 +1,8 @@
 // test_compare.js - two inputs, models and heads beside each other: differences are a - b of the API's numbers, on the tokens that both have.
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { complete, explorer, frame, minilm } from './harness.js';
+import { serious } from './accessibility.js';
+import { complete, explorer, frame, minilm, picture } from './harness.js';
 
 const { test } = explorer({ options: ['--model', 'builtin:attnd-bert', '--model', 'builtin:attnd-gpt', '--model', 'builtin:attnd-translate', ...(minilm ? ['--model', `minilm=${minilm}`] : [])] });
 const tired = 'The animal didn\'t cross the street because it was too tired.', wide = tired.replace('tired', 'wide');
@@ -96,3 +97,24 @@ test('the second text is typed and its errors stand at its field', async ({ open
     assert.equal(await page.locator('#problem').textContent(), '');
     await complete(page);
 });
+
+test('the three maps zoom together', async ({ open }) => {
+    const page = await open(as({ text: wide }));
+    await ready(page);
+    await page.locator('#panel-compare canvas').nth(1).focus();
+    await page.keyboard.press('+');
+    const sizes = () => page.locator('#panel-compare .heat-where').allTextContents();
+    await page.waitForFunction(() => [...document.querySelectorAll('#panel-compare .heat-where')].every(node => / of 17 × 17/.test(node.textContent)));
+    assert.equal(new Set(await sizes()).size, 1);
+    await page.keyboard.press('0');
+    await page.waitForFunction(() => [...document.querySelectorAll('#panel-compare .heat-where')].every(node => node.textContent === '17 × 17'));
+});
+
+for (const [width, dark] of [[1440, true], [900, false], [390, false], [390, true]])
+    test(`the comparison fits ${width} px, ${dark ? 'dark' : 'light'}, and axe finds nothing serious`, async ({ open }) => {
+        const page = await open(as({ text: wide }), { width, dark });
+        await ready(page);
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+        assert.deepEqual(await serious(page), []);
+        await picture(page, `compare-${width}-${dark ? 'dark' : 'light'}`);
+    });

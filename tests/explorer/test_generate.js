@@ -1,7 +1,8 @@
 // test_generate.js - generation and translation as a person sees them: tokens one by one, maps equal to the API's own, the alignment, and every view on what was written.
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { complete, explorer, frame } from './harness.js';
+import { serious } from './accessibility.js';
+import { complete, explorer, frame, picture } from './harness.js';
 
 const { test } = explorer();
 const story = { text: 'Once upon a time', model: 'attnd-gpt', max_new_tokens: 40 };
@@ -132,3 +133,11 @@ test('a generation can be stopped, and what has come stays', async ({ open }) =>
     assert.ok(count > 3 && count < 40, `${count} tokens`);
     assert.equal((await madeIn(page)).length, count);
 });
+
+for (const [width, dark] of [[1440, false], [900, true], [390, false], [390, true]])
+    test(`what was written fits ${width} px, ${dark ? 'dark' : 'light'}, and axe finds nothing serious`, async ({ open }) => {
+        const page = await open({ ...germanLink, written: { layer: -1, head: -1, at: 2 } }, { width, dark });
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+        assert.deepEqual(await serious(page), []);
+        await picture(page, `written-${width}-${dark ? 'dark' : 'light'}`);
+    });

@@ -46,9 +46,9 @@ test('8000 tokens are shown in bins, and the page answers all the while', async 
     const page = await openLong(open, longest), tokens = Number(/^(\d+) ×/.exec(await said(page))[1]);
     assert.ok(tokens > 7500 && tokens <= 8192, `${tokens} tokens`);
     assert.match(await said(page), new RegExp(`in ${bins} × ${bins} cells`));
-    const tasks = await longTasks(page), longest = Math.max(0, ...tasks);
-    console.log(`measured: ${tokens} tokens, longest task ${longest} ms, ${tasks.length} over 50 ms`);
-    assert.ok(longest < frozen, `a task of ${longest} ms`);
+    const tasks = await longTasks(page), most = Math.max(0, ...tasks);
+    console.log(`measured: ${tokens} tokens, longest task ${most} ms, ${tasks.length} over 50 ms`);
+    assert.ok(most < frozen, `a task of ${most} ms`);
 });
 
 test('looking closer asks for that part alone, and then for every weight', async ({ open, url }) => {

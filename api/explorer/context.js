@@ -7,6 +7,9 @@ import { el } from './dom.js';
 import { chooser, nameOf, number, numberTable, redraw, tokenName } from './figures.js';
 import { Heatmap } from './heatmap.js';
 import { pairOf } from './neuron.js';
+import * as state from './state.js';
+
+state.define('allHeads', false, state.checks.flag);
 
 /** The context vectors of one layer. @typedef {{data: Float32Array, heads: number, tokens: number, width: number}} Contexts data [heads, tokens, width] */
 
@@ -53,20 +56,20 @@ export function nearestOf(map, T, token, count = nearest) {
 export class Context {
     /**
      * @param {HTMLElement} host
-     * @param {{ask: (layer: number) => Promise<Contexts>, onToken: (token: number) => void}} wires
+     * @param {{ask: (layer: number) => Promise<Contexts>, onToken: (token: number) => void, onAll: (all: boolean) => void}} wires
      */
-    constructor(host, { ask, onToken }) {
+    constructor(host, { ask, onToken, onAll }) {
         this.host = host;
         this.ask = ask;
         this.onToken = onToken;
+        this.onAll = onAll;
         this.asked = 0;
-        this.head = undefined;
         this.map = el('div.map');
         this.heatmap = new Heatmap(this.map, { onCell: cell => this.onToken(cell.query) });
     }
 
     /**
-     * @param {{layer: number, head: number, query: number, tokens: object[], opts?: object}} choice `opts` goes to the maps: colours, theme
+     * @param {{layer: number, head: number, all: boolean, query: number, tokens: object[]}} choice all: compare all heads side by side
      * @returns {Promise<void>} rejected with what the server said
      */
     async show(choice) {
@@ -83,13 +86,9 @@ export class Context {
     }
 
     draw(contexts, choice) {
-        const { layer, tokens, opts } = choice, query = Math.min(choice.query, contexts.tokens - 1), head = this.head ?? choice.head,
+        const { layer, tokens } = choice, query = Math.min(choice.query, contexts.tokens - 1), head = choice.all ? -1 : choice.head,
             lengths = norms(contexts), map = cosines(contexts, head), T = contexts.tokens;
-        const names = ['all heads side by side', ...Array.from({ length: contexts.heads }, (_, h) => `head ${h}`)];
-        const choose = chooser('similarity in', names, head + 1, at => {
-            this.head = at - 1;
-            this.draw(contexts, choice);
-        });
+        const choose = chooser('similarity in', [`head ${choice.head}`, 'all heads side by side'], choice.all ? 1 : 0, at => this.onAll(at === 1));
         const near = nearestOf(map, T, query).flatMap((other, i) => [i ? ', ' : ' ', tokenName(tokens[other], other), ' ', number(map[query * T + other])]);
         const longest = lengths.reduce((most, x) => Math.max(most, x), 0),
             few = tokens.length > T ? ` Only the first ${T} of ${tokens.length} tokens are looked at here.` : '';
@@ -106,7 +105,7 @@ export class Context {
                     at: (token, h) => lengths[h * T + token], share: length => 0.6 * length / longest, mark: { row: query, column: choice.head }, limit: 32,
                     onPick: token => this.onToken(token) })));
         this.heatmap.show(map, T, T, tokens.slice(0, T), tokens.slice(0, T),
-            { ...opts, difference: true, name: 'cosine of context vectors', pinned: null, zoom: undefined });
+            { difference: true, name: 'cosine of context vectors', pinned: null, zoom: undefined });
     }
 }
 
@@ -125,17 +124,17 @@ async function contextsOf(app, result, { stack, layer }) {
 export function create(host, app) {
     let drawn = '', of = null;
     const view = new Context(host, { ask: () => contextsOf(app, of, app.chosen()),
-        onToken: q => app.state.set({ cell: { q, k: app.state.get().cell?.k ?? 0 } }) });
+        onToken: q => app.state.set({ cell: { q, k: app.state.get().cell?.k ?? 0 } }), onAll: all => app.state.set({ allHeads: all }) });
     return {
         show(result, now) {
             const chosen = app.chosen(), { stack, layer, head } = chosen, { query } = pairOf(chosen, now.cell);
-            const wanted = JSON.stringify([stack.name, layer, head, query, stack.queryTokens?.[0], app.dark(), now.theme]);
+            const wanted = JSON.stringify([stack.name, layer, head, query, now.allHeads, stack.queryTokens?.[0], app.dark(), now.theme]);
             if (!result.complete || (of === result && drawn === wanted))
                 return;
             of = result;
             drawn = wanted;
             const tokens = stack.queryTokens ?? Array.from({ length: stack.T_q }, (_, i) => String(i));
-            view.show({ layer, head, query, tokens, opts: {} }).catch(app.error);
+            view.show({ layer, head, all: now.allHeads, query, tokens }).catch(app.error);
         },
         clear() {
             of = null;

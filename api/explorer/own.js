@@ -65,6 +65,21 @@ function valueOf(name, text) {
     }
 }
 
+/** The axes of a tensor as it is sent: its own, or those of nested arrays. */
+function shapeOf(value) {
+    const shape = value.shape ?? [];
+    for (let part = value; Array.isArray(part); [part] = part)
+        shape.push(part.length);
+    return shape;
+}
+
+/** The page shows one input at a time; several in one tensor would each have a result of its own. */
+function refuseBatch(body) {
+    const name = body.query ? 'query' : 'embeddings', [count, ...rest] = shapeOf(body[name]), alone = body.query && !body.num_attention_heads ? 3 : 2;
+    if (rest.length >= alone && count > 1)
+        throw new ApiError({ detail: `${name} holds ${count} inputs, and this page shows one at a time: give the one to look at.`, pointer: `/${name}` });
+}
+
 /** The request that a form describes. @param {Object} own @returns {object} throws an ApiError that points to the field */
 export function bodyOf(own) {
     const body = {};
@@ -76,6 +91,7 @@ export function bodyOf(own) {
     if (own.form === 'embeddings' ? !body.embeddings : !body.query)
         throw new ApiError({ detail: 'There are no numbers yet: type some, drop a file, or take an example.',
             pointer: own.form === 'embeddings' ? '/embeddings' : '/query' });
+    refuseBatch(body);
     return body;
 }
 

@@ -2,10 +2,12 @@
 // fields. SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { complete, explorer, frame, link, picture, root } from './harness.js';
 
 const { test } = explorer();
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const golden = JSON.parse(readFileSync(join(root, 'tests/golden/worked-examples/examples.json'), 'utf8'));
 const fixtures = join(root, 'tests/explorer/fixtures'), expected = JSON.parse(readFileSync(join(fixtures, 'expected.json'), 'utf8'));
 const ownInput = { kind: 'own', text: '', textPair: '', model: '', addSpecialTokens: true };
@@ -253,6 +255,7 @@ test('an error stands at the field it points to, the API\'s and the page\'s own'
         ['embeddings', '[[1, 2], [3]]', /\/embeddings/], ['embeddings', '[[1e39]]', /not_finite/],
             ['num_attention_heads', '2', /num_attention_heads|columns/], ['scale', 'much', /“much” is not a number/],
         ['num_attention_heads', '0', /\/num_attention_heads/], ['attn_mask', '[[true, 1]]', /\/attn_mask/],
+        ['embeddings', '[[[1, 0]], [[0, 1]]]', /embeddings holds 2 inputs/],
     ];
     for (const [field, text, said] of cases) {
         await page.selectOption('#own-preset', 'raschka_unweighted');
@@ -266,6 +269,16 @@ test('an error stands at the field it points to, the API\'s and the page\'s own'
         assert.ok(await page.isVisible(`#own-${field}`));
     }
     await picture(page, 'own-error-1440');
+});
+
+test('one input in a batch of one is taken as it is', async ({ open, attention }) => {
+    const packed = { query: [[[1, 0, 2, 1]]], key: [[[1, 1, 0, 0]]], value: [[[1, 2, 3, 4]]], num_attention_heads: 2 };
+    for (const request of [{ embeddings: [[[1, 2], [3, 4]]] }, packed]) {
+        const page = await open(own(asTexts(request)));
+        await steps(page);
+        await compare(page, request, attention);
+        await page.context().close();
+    }
 });
 
 test('nothing to compute is said at the field that is empty', async ({ open }) => {
@@ -323,6 +336,16 @@ for (const [width, dark] of [[1440, true], [900, false], [390, false], [390, tru
         await steps(page);
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
         await picture(page, `steps-${width}-${dark ? 'dark' : 'light'}`);
+    });
+
+for (const dark of [false, true])
+    test(`axe finds nothing serious in the form and the steps, ${dark ? 'dark' : 'light'}`, async ({ open }) => {
+        const page = await open(link({ view: 'steps', input: ownInput }), { dark });
+        await steps(page);
+        await page.$$eval('#panel-own details', nodes => nodes.forEach(node => (node.open = true)));
+        await page.evaluate(axeSource); // from the driver's side: the page's own policy stays as it is
+        const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+        assert.deepEqual(violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`), []);
     });
 
 test('every fixture is either expected or refused', () => {

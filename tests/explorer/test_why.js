@@ -128,7 +128,7 @@ test('lengths and likeness of context vectors follow from the API\'s context', a
     assert.equal(cells.length, tokens.length);
     cells.forEach((row, token) => row.forEach((length, h) => assert.ok(Math.abs(length - Math.hypot(...heads[h][token])) < 1e-5, `${token} ${h}`)));
     const likeness = vectors => vectors.map(a => vectors.map(b => dot(a, b) / Math.hypot(...a) / Math.hypot(...b)));
-    for (const [choice, vectors] of [['2', heads[1]], ['0', tokens.map((_, token) => heads.flatMap(h => h[token]))]]) {
+    for (const [choice, vectors] of [['0', heads[1]], ['1', tokens.map((_, token) => heads.flatMap(h => h[token]))]]) {
         await page.getByRole('combobox', { name: 'similarity in' }).selectOption(choice);
         await frame(page);
         const row = likeness(vectors)[pair.q], near = [...row.keys()].filter(i => i !== pair.q).sort((a, b) => row[b] - row[a]).slice(0, 6);

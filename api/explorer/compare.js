@@ -11,7 +11,10 @@ import { collect, mapOf } from './run.js';
 import { isolate, labelOf, visible } from './shown.js';
 import { checks, define } from './state.js';
 
-/** @typedef {{result: import('./run.js').Result, stack: import('./run.js').Stack, layer: number, head: number, map: Float32Array|null, T_k: number}} Side one head of one result */
+/**
+ * One head of one result.
+ * @typedef {{result: import('./run.js').Result, stack: import('./run.js').Stack, layer: number, head: number, map: Float32Array|null, T_k: number}} Side
+ */
 
 const { orNull, record, text, word } = checks;
 const index = value => Number.isInteger(value) && value >= -1 && value < 1e6;
@@ -23,8 +26,10 @@ define('compare', { text: null, model: '', layer: -1, head: -1 }, record({ text:
 /** @param {HTMLElement} host @param {object} app @returns {import('./views.js').View} */
 export function create(host, app) {
     const set = patch => app.state.set({ compare: patch });
-    const words = el('input', { type: 'text', id: 'c-text', dir: 'auto', autocomplete: 'off', spellcheck: 'false', on: { change: () => set({ text: words.value === textOfA() ? null : words.value }) } });
-    const model = select('c-model', value => set({ model: value })), layer = select('c-layer', value => set({ layer: Number(value) })), head = select('c-head', value => set({ head: Number(value) }));
+    const typed = () => set({ text: words.value === textOfA() ? null : words.value });
+    const words = el('input', { type: 'text', id: 'c-text', dir: 'auto', autocomplete: 'off', spellcheck: 'false', on: { change: typed } });
+    const model = select('c-model', value => set({ model: value })), layer = select('c-layer', value => set({ layer: Number(value) }));
+    const head = select('c-head', value => set({ head: Number(value) }));
     const wide = el('button.quiet', { type: 'button', on: { click: () => set({ text: opening.replace('tired', 'wide') }) } }, '“tired” or “wide”?');
     const note = el('p.soft.note', { role: 'status' }), said = el('p.compare-said', { role: 'status' }), ranks = el('div.compare-ranks');
     const panels = ['A', 'B', 'A − B'].map(title => ({ title: el('h3', {}, title), host: el('div') }));
@@ -111,8 +116,8 @@ export function create(host, app) {
         const { a, b, rows, columns, queries, keys } = now, of = (s, letter) => spread(s, letter, rows, columns);
         const ofA = of(a, 'a'), ofB = of(b, 'b');
         now.values = [ofA, ofB, differences(ofA, ofB)];
-        const alone = letter => [...new Set([...rows, ...columns].filter(place => place[letter === 'a' ? 'b' : 'a'] < 0))].length;
-        note.textContent = rows.length && (alone('a') || alone('b')) ? `${rows.filter(place => place.a >= 0 && place.b >= 0).length} of ${rows.length} tokens stand in both; where one has none, the difference is left empty.` : '';
+        const both = rows.filter(isInBoth).length, all = rows.every(isInBoth) && columns.every(isInBoth);
+        note.textContent = all ? '' : `${both} of ${rows.length} tokens stand in both; where one has none, the difference is left empty.`;
         panels[0].title.textContent = titleOf('A', a);
         panels[1].title.textContent = titleOf('B', b);
         maps.forEach((map, i) => map.show(now.values[i], rows.length, columns.length, queries, keys, {
@@ -212,7 +217,7 @@ export function create(host, app) {
             fillForm(state, a, b);
             three.hidden = said.hidden = ranks.hidden = false;
             const look = JSON.stringify([a.layer, a.head, b.layer, b.head, a.stack.name, state.scale, state.colours, state.hideFirst, state.hideSpecial, app.dark(), cell]);
-            if (drawn !== look || now?.a.map !== a.map && now?.a.result !== a.result || now?.b.result !== b.result) {
+            if (drawn !== look || now?.a.result !== a.result || now?.b.result !== b.result) {
                 if (now?.a.stack !== a.stack || now?.b.stack !== b.stack)
                     cell = cellOfState(state, now = laidOver(a, b));
                 now = { ...now, a, b };
@@ -232,6 +237,8 @@ function cellOfState({ cell }, { rows, columns }) {
     const row = cell ? rows.findIndex(place => place.a === cell.q) : -1, column = cell ? columns.findIndex(place => place.a === cell.k) : -1;
     return row >= 0 && column >= 0 ? { row, column } : null;
 }
+
+const isInBoth = ({ a, b }) => a >= 0 && b >= 0;
 
 function select(id, onChoose) {
     const node = el('select', { id, on: { change: () => onChoose(node.value) } });

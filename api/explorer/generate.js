@@ -20,17 +20,23 @@ define('generate', first, record({ model: word, language: oneOf(...languages.map
 
 /** @param {HTMLElement} host @param {object} app @returns {import('./inputs.js').Input} */
 export function create(host, app) {
-    const area = el('textarea', { id: 'g-text', rows: 2, dir: 'auto', spellcheck: 'false', autocomplete: 'off', placeholder: 'What the model shall go on from, or translate' });
+    const area = el('textarea', {
+        id: 'g-text', rows: 2, dir: 'auto', spellcheck: 'false', autocomplete: 'off', placeholder: 'What the model shall go on from, or translate',
+    });
     const model = el('select', { id: 'g-model', on: { change: () => take({ model: model.value, language: '' }) } });
-    const language = el('select', { id: 'g-language', on: { change: () => take({ language: language.value }) } }, ...languages.map(([value, title]) => el('option', { value }, title)));
-    const tokens = el('input', { id: 'g-tokens', type: 'number', min: 1, max: 400, on: { change: () => take({ tokens: Math.max(1, Math.trunc(tokens.valueAsNumber) || 1) }) } });
+    const language = el('select', { id: 'g-language', on: { change: () => take({ language: language.value }) } },
+        ...languages.map(([value, title]) => el('option', { value }, title)));
+    const counted = () => take({ tokens: Math.max(1, Math.trunc(tokens.valueAsNumber) || 1) });
+    const tokens = el('input', { id: 'g-tokens', type: 'number', min: 1, on: { change: counted } });
     const stop = el('button', { type: 'button', hidden: true, on: { click: () => app.cancel() } }, 'Stop');
     const into = el('span', {}, el('label', { for: 'g-language' }, 'into'), ' ', language);
     host.append(
         el('div.field', {}, el('label.hidden', { for: 'g-text' }, 'Prompt'), area),
         el('div.row', {},
-            el('span', {}, el('label', { for: 'g-model' }, 'Model'), ' ', model), into, el('span', {}, el('label', { for: 'g-tokens' }, 'at most'), ' ', tokens, ' tokens'),
-            el('span.examples', {}, el('span.soft', {}, 'try '), ...examples.map(({ name, ...example }) => el('button.quiet', { type: 'button', on: { click: () => take(example) } }, name))),
+            el('span', {}, el('label', { for: 'g-model' }, 'Model'), ' ', model), into,
+            el('span', {}, el('label', { for: 'g-tokens' }, 'at most'), ' ', tokens, ' tokens'),
+            el('span.examples', {}, el('span.soft', {}, 'try '),
+                ...examples.map(({ name, ...example }) => el('button.quiet', { type: 'button', on: { click: () => take(example) } }, name))),
             stop, el('button.run', { type: 'submit', title: 'Enter' }, 'Write')));
 
     function take(patch) {

@@ -81,7 +81,8 @@ export function create(host, app) {
         const focused = target.contains(document.activeElement) ? document.activeElement.dataset.token : null;
         target.replaceChildren(...words(stack.queryTokens, 0));
         const most = row.reduce((max, weight, k) => (hideFirst && k === 0 ? max : Math.max(max, weight)), 0);
-        [...(cross ? source : target).children].forEach((node, k) => node.style.setProperty('--share', String(hideFirst && k === 0 ? 0 : Math.min(1, (row[k] ?? 0) / most || 0))));
+        const share = k => (hideFirst && k === 0 ? 0 : Math.min(1, (row[k] ?? 0) / most || 0));
+        [...(cross ? source : target).children].forEach((node, k) => node.style.setProperty('--share', String(share(k))));
         for (const node of target.querySelectorAll('.made')) {
             node.tabIndex = Number(node.dataset.token) === at ? 0 : -1;
             node.setAttribute('aria-pressed', String(Number(node.dataset.token) === at));

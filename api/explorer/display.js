@@ -9,11 +9,11 @@ export function createDisplay(host, app) {
         const select = el('select', { id: `d-${name}`, on: { change: () => app.state.set({ [name]: select.value }) } }, ...values.map(value => el('option', { value }, titles[value] ?? value)));
         return { name, select, node: el('span.tool', {}, el('label', { for: `d-${name}` }, name), ' ', select) };
     });
-    const boxes = [['hideFirst', 'hide first token'], ['hideSpecial', 'hide special tokens']].map(([name, title]) => {
-        const box = el('input', { type: 'checkbox', id: `d-${name}`, on: { change: () => app.state.set({ [name]: box.checked }) } });
-        return { name, box, node: el('label.check', { for: `d-${name}` }, box, ` ${title}`) };
+    const boxes = [['hideFirst', 'first', 'Hide the first token'], ['hideSpecial', 'special', 'Hide special tokens']].map(([name, title, label]) => {
+        const box = el('input', { type: 'checkbox', id: `d-${name}`, 'aria-label': label, on: { change: () => app.state.set({ [name]: box.checked }) } });
+        return { name, box, node: el('label.check', { for: `d-${name}`, title: label }, box, ` ${title} `) };
     });
-    host.append(...[...selects, ...boxes].map(({ node }) => node));
+    host.append(...selects.map(({ node }) => node), el('span.tool', {}, el('span.soft', {}, 'hide '), ...boxes.map(({ node }) => node)));
     return {
         show(result, state) {
             selects.forEach(({ name, select }) => (select.value = state[name]));

@@ -70,7 +70,7 @@ export function createGrid(host, app) {
         else
             host.replaceChildren(...sorted(stack, by).map(cell => cell.node));
         for (const cell of cells.values())
-            cell.node.querySelector('.name').textContent = by === 'layer' ? '' : `L${cell.layer}H${cell.head} ${valueOf(stack, by, cell.layer, cell.head).toFixed(2)}`;
+            cell.node.querySelector('.name').dataset.name = by === 'layer' ? '' : `L${cell.layer}H${cell.head} ${valueOf(stack, by, cell.layer, cell.head).toFixed(2)}`;
         focused?.focus();
     }
 
@@ -102,7 +102,7 @@ export function createGrid(host, app) {
         for (const cell of cells.values()) {
             const pattern = patternOf(stack, cell.layer, cell.head), entropy = valueOf(stack, 'entropy', cell.layer, cell.head);
             const isChosen = cell.layer === chosen.layer && cell.head === chosen.head;
-            cell.badge.textContent = pattern?.sign ?? '';
+            cell.badge.dataset.sign = pattern?.sign ?? ''; // drawn by the style: what is read aloud is the label
             cell.node.dataset.pattern = pattern?.name ?? '';
             cell.node.setAttribute('aria-selected', String(isChosen));
             cell.node.tabIndex = isChosen ? 0 : -1;
@@ -165,8 +165,8 @@ export function createGrid(host, app) {
 
 /** @returns {Cell} */
 function newCell(layer, head) {
-    const canvas = el('canvas', { width: 1, height: 1, 'aria-hidden': 'true' }), badge = el('span.mark', { 'aria-hidden': 'true' });
-    const node = el('div.head.waiting', { role: 'option', tabindex: -1, 'data-layer': layer, 'data-head': head }, canvas, badge, el('span.name', { 'aria-hidden': 'true' }));
+    const canvas = el('canvas', { width: 1, height: 1, 'aria-hidden': 'true' }), badge = el('span.mark', { 'data-sign': '' });
+    const node = el('div.head.waiting', { role: 'option', tabindex: -1, 'data-layer': layer, 'data-head': head }, canvas, badge, el('span.name', { 'data-name': '' }));
     return { layer, head, node, canvas, badge, drawn: null };
 }
 

@@ -4,7 +4,7 @@ import { el } from './dom.js';
 import * as tokens from './tokens.js';
 
 /** An answer within this many milliseconds may follow every pause in typing; slower ones wait for Enter. */
-const atOnce = 400;
+const atOnce = 1000;
 const pause = 250;
 
 /** Sentences to start from; the first is what the page opens with. */
@@ -99,7 +99,7 @@ export function create(host, app) {
     return {
         request() {
             const { text, textPair, model: name, addSpecialTokens } = app.state.get().input;
-            return { text, ...(second.box.hidden ? {} : { text_pair: textPair }), ...(name ? { model: name } : {}), ...(addSpecialTokens ? {} : { add_special_tokens: false }) };
+            return { text, ...(second.box.hidden && !textPair ? {} : { text_pair: textPair }), ...(name ? { model: name } : {}), ...(addSpecialTokens ? {} : { add_special_tokens: false }) };
         },
         fieldFor(pointer) {
             return { '/text': first.area, '/text_pair': second.area, '/model': model, '/add_special_tokens': special, '': first.area }[pointer] ?? null;

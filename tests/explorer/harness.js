@@ -71,6 +71,9 @@ export function explorer({ options = [] } = {}) {
                 expectErrors: pattern => watch.expected.push(pattern),
             });
             await watch.settle();
+        } catch (failure) {
+            failure.message += watch.found.map(line => `\n${line}`).join('');
+            throw failure;
         } finally {
             await watch.close();
         }

@@ -17,7 +17,7 @@ function isFile(data) {
 function failed(data) {
     const cause = data.details?.error?.cause ?? data.details?.error;
     counts.failed++;
-    console.log(`FAIL ${data.name}\n${String(cause?.stack ?? cause).replace(/^/gm, '     | ')}`);
+    console.log(`FAIL ${data.name}\n${(cause?.message && !cause.stack?.includes(cause.message) ? `${cause.message}\n${cause.stack}` : String(cause?.stack ?? cause)).replace(/^/gm, '     | ')}`);
 }
 
 const tests = run({ files, concurrency: 1 });

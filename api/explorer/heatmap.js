@@ -92,6 +92,7 @@ export class Heatmap {
             return;
         const ratio = window.devicePixelRatio || 1, most = roomBelow(this.canvas);
         this.layout = layoutOf(this.ctx, this.shown, width, most, ratio);
+        this.canvas.dataset.plot = [this.layout.x, this.layout.y, this.layout.w, this.layout.h].join(' '); // where the cells are, for whoever drives the page
         const wide = Math.round(width * ratio), high = Math.round(this.layout.height * ratio);
         if (this.canvas.width !== wide || this.canvas.height !== high) {
             this.canvas.width = wide;

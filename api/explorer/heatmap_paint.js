@@ -70,7 +70,7 @@ export function layoutOf(ctx, shown, width, mostHeight, ratio) {
     ctx.font = font;
     const rows = Math.max(shown.rows.length, 1), cols = Math.max(shown.cols.length, 1);
     const left = Math.ceil(Math.min(longest(ctx, shown.queries, shown.rows), narrow ? 84 : 150)) + 12;
-    const bars = narrow ? 26 : 46;
+    const bars = narrow ? 28 : 40;
     const label = Math.min(longest(ctx, shown.keys, shown.cols), narrow ? 84 : 130);
     const [wide, high] = cellSize((width - left - bars - 12) / cols, mostHeight / rows, rows === cols ? 1 : 2, ratio);
     const top = Math.ceil(wide >= 18 ? label * 0.71 + 18 : label + 12);
@@ -262,7 +262,8 @@ function paintTotals(ctx, scene) {
     clipped(ctx, x + w + 5, y, bars, h, () => {
         for (let r = Math.floor(view.q0); r < Math.min(view.q1, shown.rows.length); r++) {
             ctx.fillStyle = cursor?.row === r ? ink.accent : ink.line;
-            ctx.fillRect(x + w + 6, y + (r - view.q0) * high, (bars - 2) * shown.rowTotals[r] / mostRow, Math.max(high - (high > 4 ? 1 : 0), 0.5));
+            const thick = Math.max(Math.min(high - (high > 4 ? 1 : 0), 7), 0.5);
+            ctx.fillRect(x + w + 6, y + (r + 0.5 - view.q0) * high - thick / 2, (bars - 2) * shown.rowTotals[r] / mostRow, thick);
         }
     });
     clipped(ctx, x, y + h + 5, w, COLUMN_BARS, () => {

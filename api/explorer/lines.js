@@ -67,7 +67,7 @@ export class Lines {
 
     fillBar() {
         const { stack, now } = this, focused = this.bar.contains(document.activeElement) ? document.activeElement.dataset.is : null;
-        const button = (is, text, pressed, click) => el('button.lines-head', { type: 'button', 'data-is': is, 'aria-pressed': pressed, on: { click } }, text);
+        const button = (is, text, pressed, click) => el('button.lines-head', { type: 'button', 'data-is': is, 'aria-pressed': String(pressed), on: { click } }, text);
         const heads = stack.heads.map(head => {
             const on = this.heads.some(h => h.head === head), made = button(`h${head}`, `head ${head}`, on, () => this.toggle(head));
             made.style.setProperty('--head', headColour(head, Math.max(...stack.heads) + 1, this.ink.dark));
@@ -184,7 +184,7 @@ export class Lines {
             return;
         event.preventDefault();
         const side = event.key === 'ArrowLeft' ? 'q' : event.key === 'ArrowRight' ? 'k' : spot?.side ?? 'q', count = (side === 'q' ? shown.rows : shown.cols).length;
-        const at = Math.max(0, Math.min(count - 1, spot ? spot.at + (moves[event.key] ?? 0) : 0));
+        const at = Math.max(0, Math.min(count - 1, (spot?.at ?? -1) + (moves[event.key] ?? 0)));
         this.kept = event.key !== 'Escape' && count > 0;
         this.look(this.kept ? { side, at } : null);
         if (this.kept)

@@ -75,13 +75,15 @@ export function weightAt({ shown }, { map }, row, col) {
 function drawLines(pen, scene) {
     const { shown, spot, layout, from, high } = scene, least = spot ? FAINTEST : FAINT;
     const first = Math.floor((from - TOP) / layout.row), last = Math.ceil((from + high - TOP) / layout.row);
-    for (const head of scene.heads)
+    const apart = Math.min(1.6, 0.55 * layout.row / Math.max(scene.heads.length, 1));
+    for (const [n, head] of scene.heads.entries())
         for (let r = spot?.side === 'q' ? spot.at : 0; r < (spot?.side === 'q' ? spot.at + 1 : shown.rows.length); r++)
             for (let c = spot?.side === 'k' ? spot.at : 0; c < (spot?.side === 'k' ? spot.at + 1 : shown.cols.length); c++) {
                 const weight = weightAt(scene, head, r, c);
                 if (weight < least || r < first && c < first || r > last && c > last)
                     continue;
-                pen.curve(layout.x0, middleOf(layout, r), layout.x1, middleOf(layout, c), head.colour, Math.min(1, weight * (spot ? 0.9 : 0.8) + 0.04), spot ? 1 + 4 * weight : 1.4);
+                const aside = (n - (scene.heads.length - 1) / 2) * apart;
+                pen.curve(layout.x0, middleOf(layout, r) + aside, layout.x1, middleOf(layout, c) + aside, head.colour, Math.min(1, weight * (spot ? 0.9 : 0.8) + 0.04), spot ? 1 + 4 * weight : 1.4);
             }
 }
 

@@ -70,9 +70,9 @@ export function layoutOf(ctx, shown, width, mostHeight, ratio) {
     ctx.font = font;
     const rows = Math.max(shown.rows.length, 1), cols = Math.max(shown.cols.length, 1);
     const left = Math.ceil(Math.min(longest(ctx, shown.queries, shown.rows), narrow ? 84 : 150)) + 12;
-    const bars = narrow ? 28 : 40;
+    const bars = narrow ? 20 : 28;
     const label = Math.min(longest(ctx, shown.keys, shown.cols), narrow ? 84 : 130);
-    const [wide, high] = cellSize((width - left - bars - 12) / cols, mostHeight / rows, rows === cols ? 1 : 2, ratio);
+    const [wide, high] = cellSize((width - left - bars - 12) / cols, mostHeight / rows, rows === cols ? 1.6 : 2, ratio);
     const top = Math.ceil(wide >= 18 ? label * 0.71 + 18 : label + 12);
     const w = wide * cols, h = high * rows;
     return { width, height: Math.ceil(top + h + COLUMN_BARS + LEGEND + 8), x: left, y: top, w, h, bars, font, small };

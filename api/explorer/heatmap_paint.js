@@ -69,7 +69,7 @@ export function layoutOf(ctx, shown, width, mostHeight, ratio) {
     const font = `${narrow ? 11 : 12.5}px ${FAMILY}`, small = `${narrow ? 9.5 : 10.5}px ${FAMILY}`;
     ctx.font = font;
     const rows = Math.max(shown.rows.length, 1), cols = Math.max(shown.cols.length, 1);
-    const left = Math.ceil(Math.min(longest(ctx, shown.queries, shown.rows), narrow ? 84 : 150)) + 12;
+    const left = Math.ceil(Math.max(48, Math.min(longest(ctx, shown.queries, shown.rows), narrow ? 84 : 150))) + 12; // 48: the word below them
     const bars = narrow ? 20 : 28;
     const label = Math.min(longest(ctx, shown.keys, shown.cols), narrow ? 84 : 130);
     const [wide, high] = cellSize((width - left - bars - 12) / cols, mostHeight / rows, rows === cols ? 1.6 : 2, ratio);

@@ -227,6 +227,27 @@ test('heads are switched one by one, and pairs can be looked at from text to tex
     await picture(page, 'pairs-1440');
 });
 
+test('queries and keys of two texts stand side by side: cross-attention, of any two lengths', async ({ open }) => {
+    const page = await open(chosen);
+    const said = await page.evaluate(async () => {
+        const { Lines } = await import(new URL('explorer/lines.js', document.baseURI)), { Heatmap } = await import(new URL('explorer/heatmap.js', document.baseURI));
+        const panel = document.getElementById('panel-heatmap'), hosts = [document.createElement('div'), document.createElement('div')], words = text => text.split(' ').map(word => ({ text: word, special: false }));
+        panel.replaceChildren(...hosts);
+        const queryTokens = words('das Haus ist'), keyTokens = words('the house is not very small'), maps = new Float32Array(2 * 3 * 6).fill(0.02);
+        maps[18 + 6 + 1] = 0.75; // head 1: Haus looks at house
+        const lines = new Lines(hosts[0]), heatmap = new Heatmap(hosts[1]);
+        lines.show({ name: 'cross', heads: [0, 1], T_q: 3, T_k: 6, queryTokens, keyTokens, maps: new Map([[2, maps]]) }, { layer: 2, head: 0, lineHeads: null, between: 'all' });
+        lines.look({ side: 'q', at: 1 });
+        heatmap.show(maps.subarray(18), 3, 6, queryTokens, keyTokens, {});
+        heatmap.point({ row: 1, col: 1 });
+        return [lines.said.textContent, heatmap.tip.querySelector('.heat-tip-pair').textContent, heatmap.tip.querySelector('.heat-tip-weight').textContent];
+    });
+    assert.match(said[0], /^Haus looks most at house 0\.75 \(head 1\)/);
+    assert.deepEqual(said.slice(1), ['Haus → house', '0.75']);
+    await frame(page);
+    await picture(page, 'cross-1440');
+});
+
 test('right-to-left and Chinese words are labels like any other', async ({ open }) => {
     const page = await open(chosen);
     const widths = await page.evaluate(async () => {

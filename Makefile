@@ -86,6 +86,7 @@ $(B)/%.o: %.S Makefile
 $(B)/core/builtin/builtin.o: $(wildcard core/builtin/*/*)
 $(B)/api/openapi.o: $(wildcard api/openapi.*)
 $(B)/api/docs.o: $(wildcard api/docs.*)
+$(B)/api/explorer.o: $(wildcard api/explorer/*)
 $(B)/core/draw/font.o: $(wildcard core/draw/*.ttf)
 
 $(B)/tests/unit/%: tests/unit/%.c $(LIB) $(wildcard tests/unit/*.h) Makefile
@@ -139,6 +140,12 @@ check-quick: setup-check
 	$(MAKE) all units
 	python3 tests/run.py --quick
 
+## check-explorer: the page at / in a real browser, which it sets up (node, chromium, two packages for node); NAMES="grid links" for some of it
+check-explorer: setup-build setup-explorer
+	$(MAKE) all
+	cd tests/explorer && npm ci --no-audit --no-fund --ignore-scripts
+	node tests/explorer/run.js $(NAMES)
+
 ## lint: format, banned functions, sizes of functions and files
 lint: setup-lint
 	tests/layers/lint.sh
@@ -163,7 +170,7 @@ contract: setup-build
 	$(MAKE) all
 	tests/contract/run.sh
 
-setup-build setup-check setup-lint:
+setup-build setup-check setup-explorer setup-lint:
 	deploy/setup.sh $(patsubst setup-%,%,$@)
 
 ## openapi: api/openapi.json from api/openapi.yaml
@@ -184,6 +191,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick lint fuzz bench contract setup-build setup-check setup-lint openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

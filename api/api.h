@@ -42,6 +42,7 @@ typedef struct api_request {
     const char *accept; /* header values, NULL when absent */
     const char *content_type;
     const char *content_encoding;
+    const char *if_none_match;
     bool has_content_length;
     uint64_t content_length;
     const char *request_id;
@@ -91,6 +92,8 @@ typedef struct api_head {
     uint64_t length;              /* of the body */
     const char *allow;            /* 405 */
     const char *content_encoding; /* the server's, when it compresses; static */
+    const char *etag;             /* of what may be kept and asked for again; borrowed until start returns */
+    const char *policy;           /* Content-Security-Policy; static */
     bool retry;                   /* Retry-After: the server says how long */
 } api_head;
 

@@ -27,7 +27,8 @@ attn_status api_handle_estimate(api_call *);
 attn_status api_handle_tokenize(api_call *);
 attn_status api_handle_models(api_call *);
 attn_status api_handle_model(api_call *);
-attn_status api_handle_page(api_call *); /* what is inside the program: the contract */
+attn_status api_handle_page(api_call *);     /* what is inside the program: the contract */
+attn_status api_handle_explorer(api_call *); /* likewise, "/" and the files it is made of */
 
 /* reply->reserve, with its refusals told: 413 memory_limit, or the deadline. */
 bool api_call_reserve(api_call *, uint64_t bytes);

@@ -6,26 +6,41 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ATTENTION, TOKENIZE, ESTIMATE, MODELS, MODEL, OPENAPI_JSON, OPENAPI_YAML, DOCS, HEALTHZ, READYZ, METRICS, NUM_ROUTES };
+enum { ATTENTION, TOKENIZE, ESTIMATE, MODELS, MODEL, OPENAPI_JSON, OPENAPI_YAML, DOCS, EXPLORER, EXPLORER_FILE, HEALTHZ, READYZ, METRICS, NUM_ROUTES };
 
 static const api_route routes[NUM_ROUTES + 1] = {
-    [ATTENTION] = { "POST", "/v1/attention", API_WORK },     [TOKENIZE] = { "POST", "/v1/tokenize", API_WORK },
-    [ESTIMATE] = { "POST", "/v1/estimate", API_WORK },       [MODELS] = { "GET", "/v1/models", API_INLINE },
-    [MODEL] = { "GET", "/v1/models/{name}", API_INLINE },    [OPENAPI_JSON] = { "GET", "/openapi.json", API_INLINE },
-    [OPENAPI_YAML] = { "GET", "/openapi.yaml", API_INLINE }, [DOCS] = { "GET", "/docs", API_INLINE },
-    [HEALTHZ] = { "GET", "/healthz", API_HEALTH },           [READYZ] = { "GET", "/readyz", API_READY },
+    [ATTENTION] = { "POST", "/v1/attention", API_WORK },
+    [TOKENIZE] = { "POST", "/v1/tokenize", API_WORK },
+    [ESTIMATE] = { "POST", "/v1/estimate", API_WORK },
+    [MODELS] = { "GET", "/v1/models", API_INLINE },
+    [MODEL] = { "GET", "/v1/models/{name}", API_INLINE },
+    [OPENAPI_JSON] = { "GET", "/openapi.json", API_INLINE },
+    [OPENAPI_YAML] = { "GET", "/openapi.yaml", API_INLINE },
+    [DOCS] = { "GET", "/docs", API_INLINE },
+    [EXPLORER] = { "GET", "/", API_INLINE },
+    [EXPLORER_FILE] = { "GET", "/explorer/{file}", API_INLINE },
+    [HEALTHZ] = { "GET", "/healthz", API_HEALTH },
+    [READYZ] = { "GET", "/readyz", API_READY },
     [METRICS] = { "GET", "/metrics", API_METRICS },
 };
 
 /* What answers have for a type. Attention's have several (form.h); health's is nobody's business, so that no picky probe fails. */
 static const char *const types[NUM_ROUTES] = {
-    [TOKENIZE] = "application/json",     [ESTIMATE] = "application/json",     [MODELS] = "application/json", [MODEL] = "application/json",
-    [OPENAPI_JSON] = "application/json", [OPENAPI_YAML] = "application/yaml", [DOCS] = "text/html",          [METRICS] = "text/plain",
+    [TOKENIZE] = "application/json",
+    [ESTIMATE] = "application/json",
+    [MODELS] = "application/json",
+    [MODEL] = "application/json",
+    [OPENAPI_JSON] = "application/json",
+    [OPENAPI_YAML] = "application/yaml",
+    [DOCS] = "text/html",
+    [EXPLORER] = "text/html",
+    [METRICS] = "text/plain",
 };
 
 static attn_status (*const handlers[NUM_ROUTES])(api_call *) = {
-    [ATTENTION] = api_handle_attention, [TOKENIZE] = api_handle_tokenize, [ESTIMATE] = api_handle_estimate, [MODELS] = api_handle_models,
-    [MODEL] = api_handle_model,         [OPENAPI_JSON] = api_handle_page, [OPENAPI_YAML] = api_handle_page, [DOCS] = api_handle_page,
+    [ATTENTION] = api_handle_attention, [TOKENIZE] = api_handle_tokenize,      [ESTIMATE] = api_handle_estimate, [MODELS] = api_handle_models,
+    [MODEL] = api_handle_model,         [OPENAPI_JSON] = api_handle_page,      [OPENAPI_YAML] = api_handle_page, [DOCS] = api_handle_page,
+    [EXPLORER] = api_handle_explorer,   [EXPLORER_FILE] = api_handle_explorer,
 };
 
 const api_route *api_routes(void)
@@ -169,26 +184,6 @@ attn_status api_call_finish(api_call *call, api_out *out, attn_status st, const 
 const char *api_call_body(const api_call *call)
 {
     return call->request->body ? call->request->body : "";
-}
-
-extern const char api_openapi_json[], api_openapi_json_end[], api_openapi_yaml[], api_openapi_yaml_end[], api_docs_html[], api_docs_html_end[];
-
-static const struct page {
-    const char *begin, *end, *content_type;
-} pages[NUM_ROUTES] = {
-    [OPENAPI_JSON] = { api_openapi_json, api_openapi_json_end, "application/json" },
-    [OPENAPI_YAML] = { api_openapi_yaml, api_openapi_yaml_end, "application/yaml" },
-    [DOCS] = { api_docs_html, api_docs_html_end, "text/html; charset=utf-8" },
-};
-
-attn_status api_handle_page(api_call *call)
-{
-    const struct page *page = &pages[call->route - routes];
-    size_t length = (size_t)(page->end - page->begin);
-    api_out out;
-    api_out_init(&out, call->reply, (api_head){ .status = 200, .content_type = page->content_type, .has_length = true, .length = length });
-    api_out_bytes(&out, page->begin, length);
-    return api_call_finish(call, &out, ATTN_OK, NULL);
 }
 
 /* ---- handling -------------------------------------------------------------------------------------------------------- */

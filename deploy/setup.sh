@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that building, checking or running attnd needs, and says so. `make run` and `make check` call it; so does the Dockerfile.
-#   deploy/setup.sh build | check | lint | runtime
+#   deploy/setup.sh build | check | explorer | lint | runtime
 # As root it calls apt-get; with sudo at hand it goes through that; otherwise it prints the one command to type and fails.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
@@ -10,10 +10,15 @@ runtime="libmicrohttpd12 libjansson4 libutf8proc2 libpcre2-8-0 libcurl3-gnutls l
 case "${1:-}" in
 build) wanted="$build" ;;
 check) wanted="$build check libsubunit-dev binutils python3 python3-yaml zstd" ;;
+explorer) # node and npm of another origin are as good
+    wanted=chromium
+    command -v node >/dev/null 2>&1 || wanted="$wanted nodejs"
+    command -v npm >/dev/null 2>&1 || wanted="$wanted npm"
+    ;;
 lint) wanted="clang-format universal-ctags" ;;
 runtime) wanted="$runtime" ;;
 *)
-    echo "usage: $0 build | check | lint | runtime" >&2
+    echo "usage: $0 build | check | explorer | lint | runtime" >&2
     exit 2
     ;;
 esac

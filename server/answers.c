@@ -187,7 +187,7 @@ size_t srv_server_timing(srv_exchange *x, bool all, bool last, char *dst, size_t
 /* Nothing here may be kept by a cache but what comes from memory and changes only with the program, and even that only when it asks each time. */
 static const char *cache_rule(const srv_exchange *x, const api_head *head)
 {
-    bool fixed = x->route && x->route->kind == API_INLINE && head->status == 200;
+    bool fixed = x->route && x->route->kind == API_INLINE && (head->status == 200 || head->status == 304);
     return fixed ? "no-cache" : "no-store";
 }
 
@@ -202,6 +202,13 @@ void srv_headers(srv_exchange *x, const api_head *head, bool final, srv_emit emi
     srv_server_timing(x, true, final, timing, sizeof timing);
     emit(ctx, "Server-Timing", timing);
     emit(ctx, "Cache-Control", cache_rule(x, head));
+    emit(ctx, "X-Content-Type-Options", "nosniff");
+    if (head->etag)
+        emit(ctx, "ETag", head->etag);
+    if (head->policy) {
+        emit(ctx, "Content-Security-Policy", head->policy);
+        emit(ctx, "Referrer-Policy", "no-referrer");
+    }
     if (head->allow)
         emit(ctx, "Allow", head->allow);
     if (head->retry || head->status == 503)

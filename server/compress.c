@@ -155,7 +155,8 @@ static const codec codecs[SRV_CODING_COUNT] = {
 
 bool srv_compress_is_text(const char *content_type)
 {
-    static const char *const types[] = { "application/json", "application/x-ndjson", "image/svg+xml", "text/html", "application/yaml" };
+    static const char *const types[] = { "application/json", "application/x-ndjson", "image/svg+xml",   "text/html",
+                                         "text/css",         "text/javascript",      "application/yaml" };
     size_t n = content_type ? strcspn(content_type, "; ") : 0;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (n == strlen(types[i]) && memcmp(content_type, types[i], n) == 0)

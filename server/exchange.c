@@ -220,7 +220,7 @@ static void decode_path(char *path)
 /* Copies what the job may need after libmicrohttpd has forgotten the request. */
 static bool keep_text(srv_exchange *x, const srv_head *head)
 {
-    const char *from[] = { head->method, x->uri, head->accept, head->content_type, head->content_encoding };
+    const char *from[] = { head->method, x->uri, head->accept, head->content_type, head->content_encoding, head->if_none_match };
     const char *kept[sizeof from / sizeof *from] = { NULL };
     size_t total = 0;
     for (size_t i = 0; i < sizeof from / sizeof *from; i++)
@@ -246,6 +246,7 @@ static bool keep_text(srv_exchange *x, const srv_head *head)
     x->request.accept = kept[2];
     x->request.content_type = kept[3];
     x->request.content_encoding = kept[4];
+    x->request.if_none_match = kept[5];
     x->request.request_id = x->request_id;
     return true;
 }

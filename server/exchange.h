@@ -78,7 +78,7 @@ typedef struct srv_exchange {
 /* What the head says, borrowed for the call; NULL: not there. */
 typedef struct srv_head {
     const char *method, *version;
-    const char *accept, *content_type, *content_encoding, *content_length, *transfer_encoding, *expect, *request_id, *origin;
+    const char *accept, *content_type, *content_encoding, *content_length, *transfer_encoding, *expect, *request_id, *origin, *if_none_match;
     srv_codings codings;    /* Accept-Encoding, all lines of it */
     size_t num_accepts;     /* lines of Accept */
     char accept_list[1024]; /* they make one list (RFC 9110, 5.3); lines that do not fit are left out */

@@ -167,6 +167,7 @@ static enum MHD_Result begin(srv_exchange *x, struct MHD_Connection *connection,
         .expect = header(connection, MHD_HTTP_HEADER_EXPECT),
         .request_id = header(connection, "X-Request-Id"),
         .origin = header(connection, MHD_HTTP_HEADER_ORIGIN),
+        .if_none_match = header(connection, MHD_HTTP_HEADER_IF_NONE_MATCH),
     };
     MHD_get_connection_values(connection, MHD_HEADER_KIND, see_header, &head);
     if (head.num_accepts > 1)

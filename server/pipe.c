@@ -135,6 +135,10 @@ attn_status srv_pipe_start(void *ctx, const api_head *head)
     } else {
         p->head = *head;
         p->started = true;
+        if (head->etag) {
+            snprintf(p->etag, sizeof p->etag, "%s", head->etag);
+            p->head.etag = p->etag;
+        }
         if (head->content_type) {
             snprintf(p->content_type, sizeof p->content_type, "%s", head->content_type);
             p->head.content_type = p->content_type;

@@ -46,7 +46,7 @@ typedef struct srv_pipe {
     void (*wake)(void *ctx); /* fixed: the reader that was told to wait may read; called without the lock */
     void *ctx;               /* fixed */
     api_head head;           /* valid when started; its strings live as long as the program */
-    char content_type[128];
+    char content_type[128], etag[32];
     bool started;
     bool eager;          /* ready with the first block */
     bool sending;        /* the reader has taken the head: from now on every block counts */

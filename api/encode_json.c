@@ -51,6 +51,8 @@ void api_json_model(api_out *out, const api_model *model)
 
 static void write_piece(api_out *out, attn_text text, attn_text display)
 {
+    if (!text.bytes)
+        return; /* no tokenizer knows it */
     member(out, "text", false);
     api_out_json_string(out, text.bytes, text.length);
     if (display.length == text.length && memcmp(display.bytes, text.bytes, text.length) == 0)

@@ -123,7 +123,7 @@ static bool put_start(api_call *call, const api_plan *plan, const attn_encoding 
     attn_token *tokens = attn_arena_take(call->worker->arena, 1 + kept, sizeof *tokens);
     if (!tokens)
         return no_memory(call);
-    tokens[0] = (attn_token){ .id = info_of(plan)->decoder_start_token_id, .special = true, .text.bytes = "", .display.bytes = "" };
+    tokens[0] = (attn_token){ .id = info_of(plan)->decoder_start_token_id, .special = true };
     if (tokenizer)
         attn_tokenizer_piece(tokenizer, tokens[0].id, &tokens[0].text, &tokens[0].display);
     for (size_t t = 0; t < kept; t++) {

@@ -20,6 +20,7 @@ void api_plan_excess(api_plan *plan, api_code code, uint64_t limit, uint64_t nee
         return;
     api_excess *e = &plan->excesses[plan->num_excesses++];
     e->code = code;
+    e->pointer = NULL;
     e->limit = limit;
     e->need = need;
     va_list args;
@@ -42,7 +43,8 @@ bool api_plan_refuse(api_call *call, const api_plan *plan)
     if (plan->num_excesses == 0)
         return true;
     const api_excess *e = &plan->excesses[0];
-    return api_fail_limit(&call->problem, e->code, e->code == API_TOO_MANY_TOKENS ? api_plan_pointer(plan) : NULL, e->limit, e->need, "%s", e->detail);
+    const char *pointer = e->pointer ? e->pointer : e->code == API_TOO_MANY_TOKENS ? api_plan_pointer(plan) : NULL;
+    return api_fail_limit(&call->problem, e->code, pointer, e->limit, e->need, "%s", e->detail);
 }
 
 /* A terminal shows one map: without any selection the mean over heads of the last layer. */

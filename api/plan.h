@@ -65,11 +65,12 @@ typedef struct api_plan_input {
 /* A limit that the request is beyond. */
 typedef struct api_excess {
     api_code code;
+    const char *pointer; /* the field to mend, where it is not the inputs' own */
     uint64_t limit, need;
     char detail[200];
 } api_excess;
 
-enum { API_MAX_EXCESSES = 5, API_MAX_PARTS = ATTN_STACKS * (ATTN_OUTPUT_COUNT + 2 + ATTN_ANALYSIS_COUNT), API_MAX_AXES = 4 };
+enum { API_MAX_EXCESSES = 6, API_MAX_PARTS = ATTN_STACKS * (ATTN_OUTPUT_COUNT + 2 + ATTN_ANALYSIS_COUNT), API_MAX_AXES = 4 };
 
 typedef struct api_encoder api_encoder; /* encoder.h */
 
@@ -129,9 +130,14 @@ bool api_plan_again(api_call *, api_plan *);
 /* Fills tokens, decoder_tokens and model of plan->inputs, without what is to be generated: texts tokenized, ids checked, rows of embeddings found. Lengths are held
  * against the limits, max_new_tokens counted. (inputs.c; called by api_plan_make) */
 bool api_plan_inputs(api_call *, api_plan *);
-/* Tokenizes [num] texts; pair NULL: none. max_length as attn_encode_options has it; encodings in the arena. Time goes to API_STAGE_TOKENIZE. (inputs.c) */
-bool api_tokenize_texts(api_call *, const api_model *, const attn_text *text, const attn_text *pair, size_t num, const attn_encode_options *,
-                        attn_encoding **out);
+/* Tokenizes [num] texts, which came in this field ("text"); pair NULL: none. max_length as attn_encode_options has it; encodings in the arena. Time goes to
+ * API_STAGE_TOKENIZE. (inputs.c) */
+typedef struct api_text_batch {
+    const char *field;
+    const attn_text *text, *pair;
+    size_t num;
+} api_text_batch;
+bool api_tokenize_texts(api_call *, const api_model *, const api_text_batch *, const attn_encode_options *, attn_encoding **out);
 /* "/input_ids/1/3": item of a batch, position; SIZE_MAX leaves one out. */
 void api_item_pointer(char *dst, size_t size, const char *field, size_t item, size_t position);
 

@@ -1,234 +1,66 @@
-/* decoder.c - how a piece reads to a person: what /decoder makes of that piece as one in the middle of a text.
+/* decoder.c - reads /decoder, and how a piece reads to a person: what /decoder makes of that piece as one in the middle of a text.
  *
  * So "##ing" reads "ing", and a space that belongs to a piece is shown as a space: "Ġthe" and "▁the" read " the". What a decoder does only to the
  * beginning of a whole text (Metaspace drops the first space, Strip behind Fuse) is left out. Bytes that are no UTF-8 by themselves read U+FFFD. Special
  * tokens, and a piece of which nothing would be left, read as they are.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "text/byte_level.h"
-#include "text/pipeline.h"
+#include "text/decoder.h"
 
-#include <string.h>
-
-enum { STEPS_MAX = 16, DEPTH_MAX = 8, GROWTH_MAX = 64, BLOCK_BYTES = 65536 };
-
-typedef struct step step;
-typedef struct step_kind {
-    const char *type;
-    attn_status (*open)(step *, const attn_node *); /* NULL: it has no settings */
-    size_t (*run)(const step *, attn_text in, char *out);
-    size_t growth; /* bytes out per byte in at most; `open` may set another */
-} step_kind;
-struct step {
-    const step_kind *kind;
-    size_t growth;
-    attn_text first, second; /* borrowed from the tree: pieces are decoded while the file is open */
-    uint64_t start, stop;
-};
-typedef struct steps {
-    step items[STEPS_MAX];
-    size_t count, growth;
-    bool fused; /* what follows sees whole texts */
-} steps;
-
-static size_t put_text(char *out, size_t used, attn_text text)
-{
-    if (text.length > 0)
-        memcpy(out + used, text.bytes, text.length);
-    return used + text.length;
-}
-
-/* ---- WordPiece, BPEDecoder ---- */
-
-static attn_status wordpiece_open(step *s, const attn_node *n)
-{
-    return attn_node_string(n, "prefix", &s->first);
-}
-
-static size_t wordpiece_run(const step *s, attn_text in, char *out)
-{
-    size_t skip = in.length >= s->first.length && memcmp(in.bytes, s->first.bytes, s->first.length) == 0 ? s->first.length : 0;
-    return put_text(out, 0, (attn_text){ .bytes = in.bytes + skip, .length = in.length - skip });
-}
-
-/* ---- Replace, and what is one ---- */
-
-static size_t replace_run(const step *s, attn_text in, char *out)
-{
-    size_t used = 0, done = 0;
-    while (done < in.length) {
-        const char *hit = memmem(in.bytes + done, in.length - done, s->first.bytes, s->first.length);
-        size_t start = hit ? (size_t)(hit - in.bytes) : in.length;
-        used = put_text(out, used, (attn_text){ .bytes = in.bytes + done, .length = start - done });
-        if (hit)
-            used = put_text(out, used, s->second);
-        done = hit ? start + s->first.length : start;
-    }
-    return used;
-}
-
-static attn_status need_pattern(const step *s, const attn_node *n)
-{
-    return s->first.length > 0 ? ATTN_OK : attn_node_fail(n, ATTN_E_FORMAT, "what it looks for is empty");
-}
-
-static attn_status replace_open(step *s, const attn_node *n)
-{
-    attn_node how = attn_node_member(n, "pattern");
-    attn_status st = attn_node_need(&how, JSON_OBJECT);
-    if (st == ATTN_OK && !attn_node_member(&how, "String").value)
-        return attn_node_fail(&how, ATTN_E_UNSUPPORTED, "only {\"String\": ..} is known");
-    if (st == ATTN_OK)
-        st = attn_node_string(&how, "String", &s->first);
-    if (st == ATTN_OK)
-        st = need_pattern(s, &how);
-    if (st == ATTN_OK)
-        st = attn_node_string(n, "content", &s->second);
-    if (st == ATTN_OK)
-        s->growth = attn_most(1, attn_ceil_div(s->second.length, s->first.length));
-    return st;
-}
-
-static attn_status metaspace_open(step *s, const attn_node *n)
-{
-    attn_status st = attn_node_string(n, "replacement", &s->first);
-    s->second = (attn_text){ .bytes = " ", .length = 1 };
-    return st == ATTN_OK ? need_pattern(s, n) : st;
-}
-
-static attn_status bpe_open(step *s, const attn_node *n)
-{
-    attn_status st = attn_node_string(n, "suffix", &s->first);
-    return st == ATTN_OK ? need_pattern(s, n) : st;
-}
-
-/* ---- bytes ---- */
-
-/* Bytes as UTF-8, with U+FFFD for each part that is none. */
-static size_t put_lossy(char *out, const char *bytes, size_t n)
-{
-    size_t used = 0;
-    for (size_t i = 0, length; i < n; i += length) {
-        bool sound = attn_utf8_next(bytes + i, n - i, &length);
-        used = put_text(out, used, sound ? (attn_text){ .bytes = bytes + i, .length = length } : (attn_text){ .bytes = "\xEF\xBF\xBD", .length = 3 });
-    }
-    return used;
-}
-
-/* A piece with a character that stands for no byte stays as it is. */
-static size_t byte_level_run(const step *s, attn_text in, char *out)
-{
-    (void)s;
-    char *bytes = out + 2 * in.length; /* out of the way of what is written */
-    size_t n = 0;
-    for (size_t i = 0; i < in.length;) {
-        uint32_t c;
-        i += attn_utf8_get(in.bytes + i, &c);
-        int byte = attn_letter_byte(c);
-        if (byte < 0)
-            return put_text(out, 0, in);
-        bytes[n++] = (char)byte;
-    }
-    return put_lossy(out, bytes, n);
-}
-
-static int digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static size_t byte_fallback_run(const step *s, attn_text in, char *out)
-{
-    (void)s;
-    int high = in.length == 6 ? digit(in.bytes[3]) : -1, low = in.length == 6 ? digit(in.bytes[4]) : -1;
-    if (high < 0 || low < 0 || memcmp(in.bytes, "<0x", 3) != 0 || in.bytes[5] != '>')
-        return put_text(out, 0, in);
-    char byte = (char)(high << 4 | low);
-    return put_lossy(out, &byte, 1);
-}
-
-/* ---- Strip, Fuse ---- */
-
-static attn_status strip_open(step *s, const attn_node *n)
-{
-    attn_status st = attn_node_string(n, "content", &s->first);
-    if (st == ATTN_OK)
-        st = need_pattern(s, n);
-    if (st == ATTN_OK)
-        st = attn_node_number(n, "start", INT64_MAX, &s->start);
-    return st == ATTN_OK ? attn_node_number(n, "stop", INT64_MAX, &s->stop) : st;
-}
-
-static size_t strip_run(const step *s, attn_text in, char *out)
-{
-    size_t n = s->first.length;
-    for (uint64_t i = 0; i < s->start && in.length >= n && memcmp(in.bytes, s->first.bytes, n) == 0; i++)
-        in = (attn_text){ .bytes = in.bytes + n, .length = in.length - n };
-    for (uint64_t i = 0; i < s->stop && in.length >= n && memcmp(in.bytes + in.length - n, s->first.bytes, n) == 0; i++)
-        in.length -= n;
-    return put_text(out, 0, in);
-}
-
-static size_t same_run(const step *s, attn_text in, char *out)
-{
-    (void)s;
-    return put_text(out, 0, in);
-}
-
-static const step_kind kinds[] = {
-    { .type = "WordPiece", .open = wordpiece_open, .run = wordpiece_run, .growth = 1 },
-    { .type = "BPEDecoder", .open = bpe_open, .run = replace_run, .growth = 1 },
-    { .type = "ByteLevel", .run = byte_level_run, .growth = 3 },
-    { .type = "Metaspace", .open = metaspace_open, .run = replace_run, .growth = 1 },
-    { .type = "ByteFallback", .run = byte_fallback_run, .growth = 1 },
-    { .type = "Replace", .open = replace_open, .run = replace_run, .growth = 1 },
-    { .type = "Fuse", .run = same_run, .growth = 1 },
-    { .type = "Strip", .open = strip_open, .run = strip_run, .growth = 1 },
-};
+enum { DEPTH_MAX = 8, GROWTH_MAX = 64, BLOCK_BYTES = 65536 };
 
 /* ---- reading ---- */
 
-static attn_status open_step(steps *all, const attn_node *n, attn_text type)
+/* Strings of the file, which goes; bytes NULL: the kind has none. */
+static bool keep_text(attn_text *text, attn_arena *memory)
 {
-    size_t i = 0;
-    while (i < sizeof kinds / sizeof *kinds && !attn_text_is(type, kinds[i].type))
-        i++;
-    if (i == sizeof kinds / sizeof *kinds)
+    if (text->bytes)
+        text->bytes = attn_arena_copy(memory, text->bytes, text->length);
+    return text->bytes || text->length == 0;
+}
+
+static attn_status open_step(attn_decoder *d, const attn_node *n, attn_text type, attn_arena *memory)
+{
+    const attn_decoder_kind *kind = attn_decoder_kind_of(type);
+    if (!kind)
         return attn_node_unknown(n, "type ", type);
-    if (all->count == STEPS_MAX)
-        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d decoders", STEPS_MAX);
-    step *s = &all->items[all->count];
-    *s = (step){ .kind = &kinds[i], .growth = kinds[i].growth };
-    attn_status st = kinds[i].open ? kinds[i].open(s, n) : ATTN_OK;
+    if (d->count == ATTN_DECODER_STEPS)
+        return attn_node_fail(n, ATTN_E_UNSUPPORTED, "more than %d decoders", ATTN_DECODER_STEPS);
+    attn_decoder_step *s = &d->steps[d->count];
+    *s = (attn_decoder_step){ .kind = kind, .growth = kind->growth };
+    attn_status st = kind->open ? kind->open(s, n) : ATTN_OK;
     if (st != ATTN_OK)
         return st;
-    if (s->growth > GROWTH_MAX / all->growth)
+    if (!keep_text(&s->first, memory) || !keep_text(&s->second, memory))
+        return attn_fail_memory(n->err);
+    if (s->growth > GROWTH_MAX / d->growth)
         return attn_node_fail(n, ATTN_E_UNSUPPORTED, "a piece could grow more than %d times", GROWTH_MAX);
-    all->growth *= s->growth;
-    all->fused |= kinds[i].run == same_run;
-    all->count += !(all->fused && kinds[i].run == strip_run);
+    s->whole = d->fuses && attn_decoder_strips(kind);
+    d->fuses |= attn_decoder_joins(kind);
+    d->growth *= s->growth;
+    d->count++;
     return ATTN_OK;
 }
 
-static attn_status open_steps(steps *all, const attn_node *n, int depth)
+static attn_status open_steps(attn_decoder *d, const attn_node *n, int depth, attn_arena *memory)
 {
     attn_text type = { .length = 0 };
     attn_status st = attn_node_need(n, JSON_OBJECT);
     if (st == ATTN_OK)
         st = attn_node_string(n, "type", &type);
     if (st != ATTN_OK || !attn_text_is(type, "Sequence"))
-        return st == ATTN_OK ? open_step(all, n, type) : st;
+        return st == ATTN_OK ? open_step(d, n, type, memory) : st;
     if (depth == DEPTH_MAX)
         return attn_node_fail(n, ATTN_E_UNSUPPORTED, "sequences more than %d deep", DEPTH_MAX);
     attn_node list = attn_node_member(n, "decoders");
     st = attn_node_need(&list, JSON_ARRAY);
     for (size_t i = 0; st == ATTN_OK && i < json_array_size(list.value); i++) {
         attn_node item = attn_node_item(&list, i);
-        st = open_steps(all, &item, depth + 1);
+        st = open_steps(d, &item, depth + 1, memory);
     }
     return st;
 }
 
-/* ---- using ---- */
+/* ---- what a person reads ---- */
 
 /* Where displays lie that are not their pieces: many short texts in few blocks. */
 typedef struct store {
@@ -250,34 +82,33 @@ static bool keep_display(store *s, attn_piece *piece, attn_text text)
     }
     if (!s->block)
         return false;
-    piece->display = (attn_text){ .bytes = s->block, .length = put_text(s->block, 0, text) };
+    memcpy(s->block, text.bytes, text.length);
+    piece->display = (attn_text){ .bytes = s->block, .length = text.length };
     s->block += text.length;
     s->left -= text.length;
     return true;
 }
 
-static attn_text decode(const steps *all, attn_text text, char *const buffers[2])
+static attn_text read_alone(const attn_decoder *d, attn_text piece, attn_pieces buffers[2])
 {
-    for (size_t i = 0; i < all->count; i++) {
-        char *out = buffers[i % 2];
-        text = (attn_text){ .bytes = out, .length = all->items[i].kind->run(&all->items[i], text, out) };
-    }
-    return text;
+    memcpy(buffers[0].bytes, piece.bytes, piece.length);
+    buffers[0].ends[0] = piece.length;
+    buffers[0].count = 1;
+    const attn_pieces *out = attn_decoder_run(d, buffers);
+    return out->count > 0 ? attn_pieces_at(out, 0) : (attn_text){ .length = 0 };
 }
 
-static attn_status decode_all(const steps *all, attn_vocabulary *v, attn_arena *memory, const attn_node *n)
+static attn_status read_all(attn_tokenizer *t, const attn_node *n)
 {
-    size_t longest = 1;
-    for (size_t i = 0; i < v->size; i++)
-        longest = attn_most(longest, v->pieces[i].text.length);
+    attn_vocabulary *v = &t->vocabulary;
+    size_t room = attn_decoder_room(t->decoder, t->longest_piece, 1), ends[2];
     attn_arena *scratch = attn_arena_new();
-    char *room = scratch ? attn_arena_take(scratch, 2 * longest, all->growth) : NULL;
-    char *const buffers[2] = { room, room ? room + longest * all->growth : NULL };
-    store s = { .memory = memory };
-    bool ok = room != NULL;
+    attn_pieces buffers[2] = { { .ends = &ends[0], .alone = true }, { .ends = &ends[1], .alone = true } };
+    bool ok = scratch && (buffers[0].bytes = attn_arena_take(scratch, room, 1)) && (buffers[1].bytes = attn_arena_take(scratch, room, 1));
+    store s = { .memory = t->memory };
     for (size_t i = 0; i < v->size && ok; i++) {
         attn_piece *piece = &v->pieces[i];
-        attn_text text = piece->text.bytes && !piece->special ? decode(all, piece->text, buffers) : (attn_text){ .length = 0 };
+        attn_text text = piece->text.bytes && !piece->special ? read_alone(t->decoder, piece->text, buffers) : (attn_text){ .length = 0 };
         ok = text.length == 0 || keep_display(&s, piece, text);
     }
     attn_arena_free(scratch);
@@ -286,9 +117,16 @@ static attn_status decode_all(const steps *all, attn_vocabulary *v, attn_arena *
 
 attn_status attn_decoder_open(attn_tokenizer *t, const attn_node *n)
 {
-    steps all = { .growth = 1 };
-    if (!n->value)
-        return ATTN_OK;
-    attn_status st = open_steps(&all, n, 0);
-    return st == ATTN_OK ? decode_all(&all, &t->vocabulary, t->memory, n) : st;
+    t->decoder = attn_arena_zero(t->memory, 1, sizeof *t->decoder);
+    if (!t->decoder)
+        return attn_fail_memory(n->err);
+    t->decoder->growth = 1;
+    for (size_t i = 0; i < t->vocabulary.size; i++)
+        t->longest_piece = attn_most(t->longest_piece, t->vocabulary.pieces[i].text.length);
+    if (!n->value) {
+        t->decoder->steps[t->decoder->count++] = (attn_decoder_step){ .kind = &attn_decoder_spaces, .growth = 1 };
+        return ATTN_OK; /* pieces read as they are */
+    }
+    attn_status st = open_steps(t->decoder, n, 0, t->memory);
+    return st == ATTN_OK ? read_all(t, n) : st;
 }

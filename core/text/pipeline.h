@@ -81,6 +81,7 @@ typedef struct attn_mark_buffer attn_mark_buffer; /* unicode_forms.h */
 typedef struct attn_pattern attn_pattern; /* pattern.h */
 typedef struct attn_matcher attn_matcher; /* pattern.c */
 typedef struct attn_bpe attn_bpe;         /* bpe.h */
+typedef struct attn_decoder attn_decoder; /* decoder.h */
 typedef struct attn_bpe_work attn_bpe_work;
 typedef struct attn_unigram attn_unigram; /* unigram.c */
 
@@ -225,6 +226,12 @@ attn_status attn_split_by_pattern(const attn_splitter *, attn_encoder *, const a
 attn_status attn_split_at_class(const attn_splitter *, attn_encoder *, const attn_stretch *in, size_t index);
 /* byte_level.c, pre_tokenizer_metaspace.c */
 extern const attn_splitter_kind attn_byte_level, attn_metaspace;
+typedef struct attn_metaspace_settings {
+    uint32_t sign;
+    attn_prepend prepend;
+    bool cuts;
+} attn_metaspace_settings;
+ATTN_MUST_CHECK attn_status attn_metaspace_read(const attn_node *, attn_metaspace_settings *); /* of the splitter, and of the decoder */
 
 /* ---- models -------------------------------------------------------------------------------------------------------------------- */
 
@@ -331,11 +338,13 @@ struct attn_tokenizer {
     attn_splitters splitters;
     attn_post_processor post_processor;
     size_t longest_added; /* bytes */
+    attn_decoder *decoder;
+    size_t longest_piece; /* bytes */
 };
 
 /* From a document that has been parsed; it may go afterwards. */
 ATTN_MUST_CHECK attn_status attn_tokenizer_open_tree(attn_tokenizer **out, const attn_node *root);
-/* Fills in how pieces read, as /decoder says. */
+/* Reads /decoder, and fills in how pieces read. */
 ATTN_MUST_CHECK attn_status attn_decoder_open(attn_tokenizer *, const attn_node *);
 /* Room for encoding at most `bytes` of text at a time. */
 ATTN_MUST_CHECK attn_status attn_encoder_open(attn_encoder *, const attn_tokenizer *, size_t bytes, attn_arena *, attn_cancel *, attn_error *);

@@ -2,12 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "text/pipeline.h"
 
-static attn_status read_prepend(attn_splitter *self, const attn_node *n)
+static attn_status read_prepend(attn_prepend *out, const attn_node *n)
 {
     static const char *const names[] = { [ATTN_NEVER] = "never", [ATTN_FIRST] = "first", [ATTN_ALWAYS] = "always" };
     attn_node scheme = attn_node_member(n, "prepend_scheme");
     attn_text name = { .length = 0 };
-    self->prepend = ATTN_ALWAYS;
+    *out = ATTN_ALWAYS;
     if (!scheme.value)
         return ATTN_OK;
     attn_status st = attn_node_string(n, "prepend_scheme", &name);
@@ -15,26 +15,36 @@ static attn_status read_prepend(attn_splitter *self, const attn_node *n)
         return st;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (attn_text_is(name, names[i])) {
-            self->prepend = (attn_prepend)i;
+            *out = (attn_prepend)i;
             return ATTN_OK;
         }
     return attn_node_unknown(&scheme, "", name);
 }
 
-static attn_status metaspace_open(attn_splitter *self, const attn_node *n)
+attn_status attn_metaspace_read(const attn_node *n, attn_metaspace_settings *out)
 {
     attn_node old = attn_node_member(n, "add_prefix_space"), cuts = attn_node_member(n, "split");
     bool space = true;
-    attn_status st = attn_node_code_point(n, "replacement", &self->sign);
+    attn_status st = attn_node_code_point(n, "replacement", &out->sign);
     if (st == ATTN_OK)
-        st = read_prepend(self, n);
+        st = read_prepend(&out->prepend, n);
     if (st == ATTN_OK && old.value)
         st = attn_node_bool(n, "add_prefix_space", &space);
-    self->cuts = true;
+    out->cuts = true;
     if (st == ATTN_OK && cuts.value)
-        st = attn_node_bool(n, "split", &self->cuts);
-    if (st == ATTN_OK && !space && self->prepend != ATTN_NEVER) /* old files have add_prefix_space alone */
+        st = attn_node_bool(n, "split", &out->cuts);
+    if (st == ATTN_OK && !space && out->prepend != ATTN_NEVER) /* old files have add_prefix_space alone */
         st = attn_node_fail(&old, ATTN_E_FORMAT, "false, but prepend_scheme is not \"never\"");
+    return st;
+}
+
+static attn_status metaspace_open(attn_splitter *self, const attn_node *n)
+{
+    attn_metaspace_settings settings = { .cuts = true };
+    attn_status st = attn_metaspace_read(n, &settings);
+    self->sign = settings.sign;
+    self->prepend = settings.prepend;
+    self->cuts = settings.cuts;
     return st;
 }
 

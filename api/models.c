@@ -50,10 +50,15 @@ static void write_model(api_out *out, const api_model *model)
     api_out_string(out, ",\"architecture\":");
     api_json_text(out, info->architecture);
     write_number(out, "num_hidden_layers", info->num_hidden_layers);
+    if (info->num_decoder_layers > 0)
+        write_number(out, "num_decoder_layers", info->num_decoder_layers);
     write_number(out, "num_attention_heads", info->num_attention_heads);
     write_number(out, "num_key_value_heads", info->num_key_value_heads);
+    if (info->num_decoder_layers > 0)
+        write_number(out, "num_decoder_attention_heads", attn_model_shape(model->model, ATTN_STACK_DECODER).num_attention_heads);
     write_number(out, "head_dim", info->head_dim);
     write_number(out, "hidden_size", info->hidden_size);
+    write_number(out, "embedding_size", info->embedding_size);
     write_number(out, "max_tokens", info->max_tokens);
     write_number(out, "vocab_size", info->vocab_size);
     write_number(out, "num_parameters", info->num_parameters);
@@ -62,6 +67,7 @@ static void write_model(api_out *out, const api_model *model)
     write_number(out, "memory_bytes", info->bytes);
     api_out_string(out, ",\"source\":");
     write_source(out, info->source);
+    api_out_string(out, info->generates ? ",\"generates\":true" : ",\"generates\":false");
     api_out_string(out, ",\"outputs\":");
     write_outputs(out, info->outputs);
     api_out_char(out, '}');

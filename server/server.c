@@ -110,7 +110,9 @@ static void log_model(const api_model *model)
         { .name = "architecture", .text = info->architecture },
         { .name = "dtype", .text = info->dtype },
         { .name = "layers", .number = info->num_hidden_layers },
+        { .name = "decoder_layers", .number = info->num_decoder_layers },
         { .name = "heads", .number = info->num_attention_heads },
+        { .name = "generates", .text = info->generates ? "yes" : "no" },
         { .name = "parameters", .number = info->num_parameters },
         { .name = "bytes", .number = info->bytes },
     };

@@ -145,6 +145,20 @@ static attn_status write_on(void *ctx, attn_error *err)
     return st;
 }
 
+/* More ids than one chunk of an arena holds the text of. */
+static attn_status decode(void *ctx, attn_error *err)
+{
+    enum { IDS = 4096 };
+    static int32_t ids[IDS];
+    attn_text text;
+    for (int32_t i = 0; i < IDS; i++)
+        ids[i] = i % 300;
+    attn_arena *arena = attn_arena_new();
+    attn_status st = arena ? attn_tokenizer_decode(ctx, ids, IDS, arena, &text, err) : attn_fail_memory(err);
+    attn_arena_free(arena);
+    return st;
+}
+
 static attn_runtime *runtime(void)
 {
     attn_runtime *rt = NULL;
@@ -224,6 +238,18 @@ START_TEST(encoder_and_decoder_survive_every_allocation_that_fails)
 }
 END_TEST
 
+START_TEST(decoding_survives_every_allocation_that_fails)
+{
+    static const char *const names[] = { "tests/golden/tokenizers/small-bert", "tests/golden/tokenizers/small-gpt2" };
+    model_file file = file_read(names[_i], "tokenizer.json");
+    attn_tokenizer *t;
+    ck_assert_int_eq(attn_tokenizer_open(&t, (const char *)file.bytes, file.size, names[_i], NULL), ATTN_OK);
+    starve(decode, t, 2);
+    attn_tokenizer_close(t);
+    free(file.bytes);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("oom_model");
@@ -234,6 +260,7 @@ int main(void)
     tcase_add_test(tcase, a_run_survives_every_allocation_that_fails);
     tcase_add_loop_test(tcase, writing_survives_every_allocation_that_fails, 0, 2);
     tcase_add_loop_test(tcase, encoder_and_decoder_survive_every_allocation_that_fails, 0, 2);
+    tcase_add_loop_test(tcase, decoding_survives_every_allocation_that_fails, 0, 2);
     suite_add_tcase(suite, tcase);
     return unit_main(suite);
 }

@@ -13,6 +13,8 @@ with open(os.path.join(ROOT, "tests/http/bad_requests.jsonl"), encoding="utf-8")
 
 
 class BadRequests(ServerCase):
+    options = ["--model", "builtin:attnd-bert"] + [w for name in ("gpt2", "bart") for w in ("--model", f"{name}={ROOT}/tests/golden/models/{name}")]
+
     def check(self, case):
         body = case["body"] if "body" in case else json.dumps(case["json"])
         if "body_base64" in case:

@@ -8,8 +8,10 @@
              `random`, a digest for each 200 of 1,000 texts of random ids, whose bytes are often no UTF-8
   decoders   a file of PIECES with each of these as /decoder (null: none), and cases of ids and their text
 
-decode(ids, skip_special_tokens=True). A digest is FNV-1a, 64 bits, over 32-bit little-endian numbers: the count of bytes of each text, then its bytes, a number
-each. Random numbers are those of the generator below, `seed` 1; the first is the count of ids, mod 40, the others are the ids, mod the greatest id + 1.
+decode(ids, skip_special_tokens=True), with the ids of special tokens taken out before: where a special token is `normalized`, the library compares its
+normalised form, does not find that among the special ones, and shows it (llama2's </s>). A digest is FNV-1a, 64 bits, over 32-bit little-endian numbers: the
+count of bytes of each text, then its bytes, a number each. Random numbers are those of the generator below, `seed` 1; the first is the count of ids, mod 40,
+the others are the ids, mod the greatest id + 1.
 SPDX-License-Identifier: Apache-2.0
 """
 import json
@@ -66,6 +68,11 @@ def random_ids(source, size):
     return [next(source) % size for _ in range(next(source) % 40)]
 
 
+def decode(tokenizer, ids):
+    special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    return tokenizer.decode([i for i in ids if i not in special], skip_special_tokens=True)
+
+
 def digest(state, text):
     data = text.encode("utf-8")
     for byte in struct.pack("<%dI" % (len(data) + 1), len(data), *data):
@@ -83,13 +90,13 @@ def of_file(name, folder):
     if os.path.exists(expected):
         state = START
         for case in json.load(open(expected, encoding="utf-8"))["cases"]:
-            state = digest(state, tokenizer.decode(case["ids"], skip_special_tokens=True))
+            state = digest(state, decode(tokenizer, case["ids"]))
         result["expected"] = "%016x" % state
     source, size, states = numbers(1), max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, []
     for i in range(COUNT):
         if i % BLOCK == 0:
             states.append(START)
-        states[-1] = digest(states[-1], tokenizer.decode(random_ids(source, size), skip_special_tokens=True))
+        states[-1] = digest(states[-1], decode(tokenizer, random_ids(source, size)))
     result["random"] = ["%016x" % state for state in states]
     return result
 
@@ -101,7 +108,7 @@ def of_decoder(decoder):
     source, cases = numbers(1), [[], [0], list(range(len(PIECES)))]
     cases += [random_ids(source, len(PIECES)) for _ in range(12)]
     cases += [[i] for i in (4, 5, 7, 11, 13, 15, 40)]
-    return {"decoder": decoder, "cases": [{"ids": ids, "text": tokenizer.decode(ids, skip_special_tokens=True)} for ids in cases]}
+    return {"decoder": decoder, "cases": [{"ids": ids, "text": decode(tokenizer, ids)} for ids in cases]}
 
 
 def main():

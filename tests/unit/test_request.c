@@ -54,6 +54,24 @@ START_TEST(texts_come_alone_or_in_an_array_with_their_pairs)
 }
 END_TEST
 
+START_TEST(what_a_decoder_has_read_has_lengths_of_its_own)
+{
+    case_accepts(&c, "{'input_ids': [5, 6, 7], 'decoder_input_ids': [0, -3], 'max_new_tokens': 2147483647}");
+    ck_assert_uint_eq(c.req.decoder_input_ids[0].count, 2);
+    ck_assert(c.req.decoder_input_ids[0].values[1] == -3 && c.req.max_new_tokens == INT32_MAX);
+    case_accepts(&c, "{'text': ['a', 'b'], 'decoder_input_ids': [[0], [1, 2, 3]]}");
+    ck_assert(c.req.decoder_input_ids[0].count == 1 && c.req.decoder_input_ids[1].count == 3);
+    case_accepts(&c, "{'inputs_embeds': [[[1], [2]]], 'decoder_input_ids': [[4, 5, 6]], 'max_new_tokens': 0}");
+    ck_assert(c.req.decoder_input_ids[0].count == 3 && c.req.max_new_tokens == 0);
+    case_accepts(&c, "{'text': 'a', 'text_pair': 'b', 'decoder_input_ids': null, 'max_new_tokens': null}");
+    ck_assert(!c.req.decoder_input_ids && c.req.max_new_tokens == 0);
+    c.service.limits.max_tokens = 2;
+    case_refuses(&c, "{'input_ids': [5, 6], 'decoder_input_ids': [0, 1, 2]}", API_TOO_MANY_TOKENS, "/decoder_input_ids");
+    case_refuses(&c, "{'input_ids': [[5], [6]], 'decoder_input_ids': [[0], [0, 1, 2]]}", API_TOO_MANY_TOKENS, "/decoder_input_ids/1");
+    ck_assert(c.problem.limit == 2 && c.problem.need == 3);
+}
+END_TEST
+
 START_TEST(ids_come_alone_or_in_lists_of_any_lengths)
 {
     case_accepts(&c, "{'input_ids': [5, 6.0, -1, 2147483648], 'attention_mask': [1, 0, 1, 1], 'token_type_ids': [0, 0, 1, 1]}");
@@ -352,6 +370,9 @@ static const struct form_case {
     { "image/png", "scale=row", "{'text': 'a', 'output': ['scores', 'raw_scores'], 'layers': [0], 'pool': {'size': 100}}" },
     { "image/svg+xml", "scale=linear", "{'text': 'a', 'output': ['scores'], 'reduce_heads': 'max', 'queries': [0]}" },
     { "text/plain", "color=none", "{'text': 'a', 'output': ['attentions'], 'reduce_layers': 'mean', 'decimals': null}" },
+    { "application/x-ndjson", NULL, "{'text': 'a', 'max_new_tokens': 0, 'queries': [0], 'keys': [0], 'pool': {'size': 2}}" },
+    { "application/x-ndjson", NULL, "{'text': 'a', 'max_new_tokens': 5, 'layers': [0], 'heads': [0], 'queries': null, 'reduce_layers': 'mean'}" },
+    { "application/json", NULL, "{'text': 'a', 'max_new_tokens': 5, 'queries': [0], 'keys': [0], 'pool': {'size': 2}}" },
 };
 
 START_TEST(each_form_takes_what_it_can_hold)
@@ -615,6 +636,8 @@ int main(void)
     tcase_add_test(t, nothing_but_a_text_means_the_defaults_of_the_contract);
     tcase_add_test(t, texts_come_alone_or_in_an_array_with_their_pairs);
     tcase_add_test(t, ids_come_alone_or_in_lists_of_any_lengths);
+    tcase_add_test(t, what_a_decoder_has_read_has_lengths_of_its_own);
+    tcase_add_test(t, what_a_decoder_has_read_has_lengths_of_its_own);
     tcase_add_test(t, embeds_come_with_or_without_a_batch);
     tcase_add_test(t, null_is_as_good_as_nothing_for_every_field);
     tcase_add_test(t, a_tensor_is_the_same_nested_and_in_base64);

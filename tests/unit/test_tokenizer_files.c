@@ -385,6 +385,24 @@ static char *merge_lines(json_t *model)
     return lines;
 }
 
+/* All ids in a row, then each alone. */
+static void same_texts(const attn_tokenizer *a, const attn_tokenizer *b, attn_arena *arena)
+{
+    size_t size = attn_tokenizer_vocab_size(b);
+    int32_t *ids = malloc(size * sizeof *ids);
+    ck_assert_uint_eq(attn_tokenizer_vocab_size(a), size);
+    for (size_t i = 0; i < size; i++)
+        ids[i] = (int32_t)i;
+    for (size_t i = 0; i <= size; i++) {
+        attn_text one, other;
+        size_t n = i < size ? 1 : size;
+        ck_assert_int_eq(attn_tokenizer_decode(a, ids + i % size, n, arena, &one, NULL), ATTN_OK);
+        ck_assert_int_eq(attn_tokenizer_decode(b, ids + i % size, n, arena, &other, NULL), ATTN_OK);
+        ck_assert(one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0);
+    }
+    free(ids);
+}
+
 static void same_as_whole(const attn_tokenizer *t, const char *path)
 {
     attn_tokenizer *whole = open_file(path);
@@ -399,6 +417,7 @@ static void same_as_whole(const attn_tokenizer *t, const char *path)
         ck_assert(a.tokens[i].type_id == b.tokens[i].type_id && a.tokens[i].special == b.tokens[i].special);
         ck_assert(a.tokens[i].display.length == b.tokens[i].display.length);
     }
+    same_texts(t, whole, arena);
     attn_arena_free(arena);
     attn_tokenizer_close(whole);
 }

@@ -58,8 +58,9 @@ size_t attn_tokenizer_closing(const attn_tokenizer *);
  * Errors: ATTN_E_INPUT (where "text" or "text_pair": not UTF-8), ATTN_E_LIMIT (a text of 4 GiB or more), ATTN_E_NOMEM, ATTN_E_CANCELLED. */
 ATTN_MUST_CHECK attn_status attn_tokenizer_encode(const attn_tokenizer *, const attn_text *text, const attn_text *pair, const attn_encode_options *,
                                                   attn_arena *, attn_cancel *, attn_encoding *out, attn_error *);
-/* The text of ids, special tokens left out, through the file's decoder: what the library's decode(ids, skip_special_tokens=True) gives; bytes that are no UTF-8 become
- * U+FFFD. In the arena. Ids without a piece are passed over. */
+/* The text of ids, special tokens left out, through the file's decoder: what the library's decode(ids, skip_special_tokens=True) gives, but that a special token
+ * is left out also where it is normalized and the library does not know it again. Bytes that are no UTF-8 become U+FFFD. In the arena. Ids without a piece are
+ * passed over. */
 ATTN_MUST_CHECK attn_status attn_tokenizer_decode(const attn_tokenizer *, const int32_t *ids, size_t n, attn_arena *, attn_text *out, attn_error *);
 /* The most bytes of arena that decoding n ids takes, and the longest text it gives. */
 uint64_t attn_tokenizer_decode_bytes(const attn_tokenizer *, size_t n);

@@ -1,8 +1,8 @@
 /* fuzz_tokenizer_text.c - the first byte chooses one of several committed tokenizers, WordPiece, BPE by bytes and by characters, Unigram, each with its own
  * normalizer, template and decoder; the rest is a text, or a text and its pair (behind the first 0xFE, which UTF-8 never has).
  *
- * What is not UTF-8 is refused; else every token lies inside its text, has a piece, and no more memory is taken than was promised. The tokens, and any numbers at
- * all, are decoded: to UTF-8, no longer and for no more memory than was promised.
+ * What is not UTF-8 is refused; else every token lies inside its text, has a piece, and no more memory is taken than was promised. The tokens, and any
+ * ids at all, are decoded: to UTF-8, no longer and for no more memory than was promised.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "attn_tokenizer.h"
 #include "text/unicode.h"
@@ -83,13 +83,13 @@ static void decode_tokens(const attn_tokenizer *t, const attn_encoding *e)
     free(ids);
 }
 
-/* Two bytes a number: below 0, of the vocabulary, and beyond. */
+/* Two bytes an id; the least and the greatest have no piece. */
 static void decode_anything(const attn_tokenizer *t, const uint8_t *data, size_t size)
 {
-    size_t n = size / 2;
+    size_t n = size / 2, vocabulary = attn_tokenizer_vocab_size(t);
     int32_t *ids = malloc((n + 1) * sizeof *ids);
     for (size_t i = 0; ids && i < n; i++)
-        ids[i] = data[2 * i] + 256 * (int8_t)data[2 * i + 1];
+        ids[i] = (int32_t)((data[2 * i] | (size_t)data[2 * i + 1] << 8) % (vocabulary + 2)) - 1;
     if (ids)
         check_decoded(t, ids, n);
     free(ids);

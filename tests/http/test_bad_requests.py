@@ -13,6 +13,9 @@ with open(os.path.join(ROOT, "tests/http/bad_requests.jsonl"), encoding="utf-8")
 
 
 class BadRequests(ServerCase):
+    options = [w for name in ("bert", "gpt", "translate") for w in ("--model", "builtin:attnd-" + name)]
+    options += [w for name in ("gpt2", "bart") for w in ("--model", f"{name}={ROOT}/tests/golden/models/{name}")]
+
     def check(self, case):
         body = case["body"] if "body" in case else json.dumps(case["json"])
         if "body_base64" in case:

@@ -637,6 +637,7 @@ int main(void)
     tcase_add_test(t, texts_come_alone_or_in_an_array_with_their_pairs);
     tcase_add_test(t, ids_come_alone_or_in_lists_of_any_lengths);
     tcase_add_test(t, what_a_decoder_has_read_has_lengths_of_its_own);
+    tcase_add_test(t, what_a_decoder_has_read_has_lengths_of_its_own);
     tcase_add_test(t, embeds_come_with_or_without_a_batch);
     tcase_add_test(t, null_is_as_good_as_nothing_for_every_field);
     tcase_add_test(t, a_tensor_is_the_same_nested_and_in_base64);

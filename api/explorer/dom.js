@@ -56,3 +56,9 @@ export function eachFrame(fn) {
         waiting = true;
     };
 }
+
+/** For those who measure: what happened when, the first time. @param {string} name of a performance mark */
+export function markOnce(name) {
+    if (!performance.getEntriesByName(name).length)
+        performance.mark(name);
+}

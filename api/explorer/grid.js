@@ -8,9 +8,9 @@ import { at, el, roving } from './dom.js';
 import { patternOf, patterns, valueOf } from './patterns.js';
 import { mapOf } from './run.js';
 
-/** The most pixels of a thumbnail along one side. */
-const finest = 96;
-const orders = [{ name: 'layer', title: 'layer' }, { name: 'entropy', title: 'entropy, sharpest first' }, ...patterns];
+/** The most and the least pixels of a thumbnail along one side; between them as many as the screen has there. */
+const finest = 96, coarsest = 24;
+const orders = [{ name: 'layer', title: 'layer' }, { name: 'entropy', title: 'entropy' }, ...patterns];
 const stackTitles = { self: 'self-attention', encoder: 'encoder', decoder: 'decoder', cross: 'decoder to encoder' };
 
 /** @typedef {{layer: number, head: number, node: HTMLElement, canvas: HTMLCanvasElement, badge: HTMLElement, drawn: *}} Cell */
@@ -86,8 +86,8 @@ export function createGrid(host, app) {
     }
 
     function draw(stack, state) {
-        const look = `${state.scale} ${state.colours} ${app.dark()} ${state.hideFirst} ${state.hideSpecial}`;
-        const style = { kind: state.scale, table: sequential(state.colours, app.dark()), hidden: hiddenKeys(stack, state), hiddenRows: hiddenRows(stack, state) };
+        const fine = pixelsOf(cells), look = `${fine} ${state.scale} ${state.colours} ${app.dark()} ${state.hideFirst} ${state.hideSpecial}`;
+        const style = { kind: state.scale, table: sequential(state.colours, app.dark()), hidden: hiddenKeys(stack, state), hiddenRows: hiddenRows(stack, state), fine };
         for (const cell of cells.values()) {
             const map = mapOf(stack, cell.layer, cell.head), maps = stack.maps.get(cell.layer);
             cell.node.classList.toggle('waiting', !map);
@@ -170,6 +170,12 @@ function newCell(layer, head) {
     return { layer, head, node, canvas, badge, drawn: null };
 }
 
+/** How many pixels of the screen a thumbnail is wide. @param {Map<string, Cell>} cells */
+function pixelsOf(cells) {
+    const [cell] = cells.values();
+    return Math.max(coarsest, Math.min(finest, Math.round((cell?.canvas.clientWidth || 0) * devicePixelRatio)));
+}
+
 function hiddenKeys(stack, state) {
     return Uint8Array.from({ length: stack.T_k }, (_, j) => Number((state.hideFirst && j === 0) || (state.hideSpecial && Boolean(stack.keyTokens?.[j]?.special))));
 }
@@ -179,8 +185,8 @@ function hiddenRows(stack, state) {
 }
 
 /** @param {HTMLCanvasElement} canvas @param {Float32Array} map [T_q, T_k] */
-function paint(canvas, map, T_q, T_k, { kind, table, hidden, hiddenRows: gone }) {
-    const high = Math.min(T_q, finest), wide = Math.min(T_k, finest);
+function paint(canvas, map, T_q, T_k, { kind, table, hidden, hiddenRows: gone, fine }) {
+    const high = Math.min(T_q, fine), wide = Math.min(T_k, fine);
     const bins = binned(map, T_q, T_k, high, wide, hidden, gone), image = new ImageData(wide, high), pixels = new Uint32Array(image.data.buffer);
     const most = greatest(bins);
     for (let y = 0; y < high; y++) {

@@ -90,7 +90,7 @@ export class Heatmap {
         const width = Math.floor(this.frameElement.clientWidth);
         if (!this.shown || width < 40)
             return;
-        const ratio = window.devicePixelRatio || 1, most = roomBelow(this.canvas);
+        const ratio = window.devicePixelRatio || 1, most = roomBelow(this.canvas, this.shown.rows.length);
         this.layout = layoutOf(this.ctx, this.shown, width, most, ratio);
         this.canvas.dataset.plot = [this.layout.x, this.layout.y, this.layout.w, this.layout.h].join(' '); // where the cells are, for whoever drives the page
         const wide = Math.round(width * ratio), high = Math.round(this.layout.height * ratio);
@@ -377,10 +377,11 @@ function clamp(i, n) {
     return Math.max(0, Math.min(n - 1, i));
 }
 
-/** How high the cells may stand: to the screen's end with labels and bars, where that leaves enough. @param {HTMLElement} at */
-function roomBelow(at) {
+/** How high the cells may stand: to the screen's end with labels and bars, where that leaves enough. @param {HTMLElement} at @param {number} rows */
+function roomBelow(at, rows) {
     const room = window.innerHeight - (at.getBoundingClientRect().top + window.scrollY) - 190;
-    return Math.min(720, room >= 300 ? room : Math.max(280, window.innerHeight * 0.72));
+    const enough = Math.max(280, window.innerHeight * 0.72);
+    return Math.min(720, room >= 300 ? Math.max(room, Math.min(5 * rows, enough)) : enough);
 }
 
 /** The page's colours at an element, as heatmap_paint.js and lines.js use them. @param {HTMLElement} at */

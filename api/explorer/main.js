@@ -1,7 +1,7 @@
 // main.js - starts everything: the state from the link, inputs and views behind their tabs, runs, errors at their fields, and what `app` offers to all of them.
 // SPDX-License-Identifier: Apache-2.0
 import * as api from './api.js';
-import { at, eachFrame, el, roving } from './dom.js';
+import { at, eachFrame, el, markOnce, roving } from './dom.js';
 import { createDisplay } from './display.js';
 import { createGrid } from './grid.js';
 import { createExport } from './export.js';
@@ -132,7 +132,7 @@ function showProblem(failure, where) {
         at('key-form').hidden = false;
         at('key').focus();
     }
-    const pointed = where ?? pointedBy(failure.pointer);
+    const pointed = where ?? (failure.status === 401 ? at('key') : failure.pointer ? pointedBy(failure.pointer) : null);
     const about = [failure.code, failure.pointer, failure.limit === undefined ? '' : `limit ${failure.limit}, need ${failure.need}`, failure.requestId && `request ${failure.requestId}`];
     const line = el('p.problem', { id: 'problem-text' }, failure.detail ?? failure.message, ' ', el('code', {}, about.filter(Boolean).join(' · ')));
     at('problem').append(line);
@@ -229,12 +229,6 @@ const refresh = eachFrame(() => {
     if (result?.complete)
         markOnce('attnd:all');
 });
-
-/** For those who measure: what was seen when. */
-function markOnce(name) {
-    if (!performance.getEntriesByName(name).length)
-        performance.mark(name);
-}
 
 function drawTitle(chosen, now) {
     const own = views.find(view => view.id === now.view)?.heading;

@@ -9,13 +9,13 @@ const enough = 0.5;
  * @type {{name: string, title: string, sign: string, about: string}[]}
  */
 export const patterns = [
-    { name: 'induction', title: 'induction', sign: 'ind', about: 'looks at what came after the same token before' },
-    { name: 'duplicate_token', title: 'same token', sign: 'same', about: 'looks at the same token elsewhere' },
-    { name: 'previous_token', title: 'previous token', sign: 'prev', about: 'looks one token back' },
-    { name: 'next_token', title: 'next token', sign: 'next', about: 'looks one token on' },
-    { name: 'self', title: 'itself', sign: 'self', about: 'looks at the token itself' },
-    { name: 'first_token', title: 'first token', sign: 'first', about: 'looks at the first token, often where nothing fits' },
-    { name: 'special_tokens', title: 'special tokens', sign: 'special', about: 'looks at tokens that the template added' },
+    { name: 'induction', title: 'induction', sign: '↻', about: 'looks at what came after the same token before' },
+    { name: 'duplicate_token', title: 'same token', sign: '=', about: 'looks at the same token elsewhere' },
+    { name: 'previous_token', title: 'previous token', sign: '←', about: 'looks one token back' },
+    { name: 'next_token', title: 'next token', sign: '→', about: 'looks one token on' },
+    { name: 'self', title: 'itself', sign: '•', about: 'looks at the token itself' },
+    { name: 'first_token', title: 'first token', sign: '⇤', about: 'looks at the first token, often where nothing fits' },
+    { name: 'special_tokens', title: 'special tokens', sign: '§', about: 'looks at tokens that the template added' },
 ];
 
 /** @param {import('./run.js').Stack} stack @param {string} name of an analysis @returns {number|null} one head's value, null before it has come */

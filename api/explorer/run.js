@@ -1,6 +1,7 @@
 // run.js - from a request to a Result: asks for all maps layer by layer, hands each on as it comes, and forgets the run before.
 // SPDX-License-Identifier: Apache-2.0
 import * as api from './api.js';
+import { markOnce } from './dom.js';
 import { paced, takeStep } from './growth.js';
 import { binned, poolFor } from './long.js';
 
@@ -69,7 +70,7 @@ export async function collect(body, signal, onPart) {
         onPart?.(result, line);
     }, signal);
     await api.attention({ ...body, ...pool, output: ['attentions'], analyses: analysesFor(body), encoding: 'base64' }, {
-        accept: 'application/x-ndjson', signal, onFirstByte: () => performance.mark('attnd:first-byte'), onLine: lines.push,
+        accept: 'application/x-ndjson', signal, onFirstByte: () => markOnce('attnd:first-byte'), onLine: lines.push,
     });
     await lines.settled();
     signal?.throwIfAborted();

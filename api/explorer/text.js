@@ -84,8 +84,9 @@ export function create(host, app) {
             take({ textPair: second.area.value = '' });
         (second.box.hidden ? first : second).area.focus();
     });
-    for (const { area } of [first, second]) {
+    for (const { area, mirror } of [first, second]) {
         area.addEventListener('input', typed);
+        area.addEventListener('scroll', () => (mirror.scrollTop = area.scrollTop));
         area.addEventListener('keydown', event => {
             if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
                 event.preventDefault();

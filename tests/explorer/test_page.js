@@ -66,7 +66,7 @@ test('heads are ordered by what the API measures of them, and carry the pattern 
         assert.deepEqual(values, [...values].sort((a, b) => a - b), name);
     }
     assert.ok(analyses.previous_token.data[2][1] > 0.9);
-    assert.equal(await page.getAttribute(`${head(2, 1)} .mark`, 'data-sign'), 'prev');
+    assert.equal(await page.getAttribute(`${head(2, 1)} .mark`, 'data-sign'), '←');
     assert.match(await page.getAttribute(head(2, 1), 'aria-label'), /^Layer 2, head 1, previous token 0\.9\d, entropy \d\.\d\d$/);
     await picture(page, 'ordered-1440');
 });

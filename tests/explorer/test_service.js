@@ -96,7 +96,8 @@ test('a key is asked for when the server wants one, and kept in memory alone', a
     expectErrors(/Failed to load resource.*401/);
     const proxy = await proxyOf(url, '', { key: secret }), page = await open('', { url: `${proxy.url}/`, wait: false });
     await page.waitForSelector('#key:visible');
-    assert.match(await page.textContent('#problem'), /unauthorized|401|key/i);
+    assert.match(await page.textContent('#problem'), /a key is wanted/);
+    assert.deepEqual(await page.$$eval('[aria-invalid]', nodes => nodes.map(node => node.id)), ['key']);
     await page.fill('#key', 'wrong');
     await page.press('#key', 'Enter');
     await page.waitForSelector('#key:visible');

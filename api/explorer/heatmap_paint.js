@@ -72,7 +72,8 @@ export function layoutOf(ctx, shown, width, mostHeight, ratio) {
     const left = Math.ceil(Math.max(48, Math.min(longest(ctx, shown.queries, shown.rows), narrow ? 84 : 150))) + 12; // 48: the word below them
     const bars = narrow ? 20 : 28;
     const label = Math.min(longest(ctx, shown.keys, shown.cols), narrow ? 84 : 130);
-    const [wide, high] = cellSize((width - left - bars - 12) / cols, mostHeight / rows, rows === cols && rows > 40 ? 1 : 1.6, ratio);
+    const most = (width - left - bars - 12) / cols, square = rows === cols; // of a square map cells may be wider than high, for the numbers in them
+    const [wide, high] = cellSize(most, square ? Math.min(mostHeight / rows, most) : mostHeight / rows, square && rows > 40 ? 1 : 1.6, ratio);
     const top = Math.ceil(wide >= 18 ? label * 0.71 + 18 : label + 12);
     const w = wide * cols, h = high * rows;
     return { width, height: Math.ceil(top + h + COLUMN_BARS + LEGEND + 8), x: left, y: top, w, h, bars, font, small };

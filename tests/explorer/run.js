@@ -20,7 +20,7 @@ function failed(data) {
     console.log(`FAIL ${data.name}\n${(cause?.message && !cause.stack?.includes(cause.message) ? `${cause.message}\n${cause.stack}` : String(cause?.stack ?? cause)).replace(/^/gm, '     | ')}`);
 }
 
-const tests = run({ files, concurrency: 1 });
+const tests = run({ files, concurrency: 1, timeout: 600_000 });
 tests.on('test:pass', data => {
     if (isFile(data))
         return;

@@ -11,6 +11,7 @@ const { test } = explorer({ options: minilm ? ['--model', 'builtin:attnd-bert', 
 /** Stands before a server, below a path of its own; hands each line of an answer on only when it is told to, or wants a key as the contract says. */
 async function proxyOf(target, prefix, { slow = false, key = '' } = {}) {
     const gates = [];
+    let stopped = false;
     const server = createServer((incoming, outgoing) => {
         assert.ok(incoming.url.startsWith(prefix), incoming.url);
         if (key && incoming.url.startsWith(`${prefix}/v1/`) && incoming.headers.authorization !== `Bearer ${key}`) {
@@ -35,11 +36,15 @@ async function proxyOf(target, prefix, { slow = false, key = '' } = {}) {
     });
     await new Promise(done => server.listen(0, '127.0.0.1', done));
     const next = async () => {
-        while (!gates.length)
+        while (!gates.length && !stopped)
             await new Promise(done => setTimeout(done, 5));
-        gates.shift()();
+        gates.shift()?.();
     };
-    return { url: `http://127.0.0.1:${server.address().port}${prefix}`, next, stop: () => server.close() };
+    const stop = () => {
+        stopped = true;
+        server.close().closeAllConnections();
+    };
+    return { url: `http://127.0.0.1:${server.address().port}${prefix}`, next, stop };
 }
 
 test('each layer is drawn the moment it comes, below any path', async ({ url, open }) => {

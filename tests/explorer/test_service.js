@@ -42,7 +42,8 @@ async function proxyOf(target, prefix, { slow = false, key = '' } = {}) {
     };
     const stop = () => {
         stopped = true;
-        server.close().closeAllConnections();
+        server.close();
+        server.closeAllConnections();
     };
     return { url: `http://127.0.0.1:${server.address().port}${prefix}`, next, stop };
 }

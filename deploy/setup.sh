@@ -11,7 +11,7 @@ case "${1:-}" in
 build) wanted="$build" ;;
 check) wanted="$build check libsubunit-dev binutils python3 python3-yaml zstd" ;;
 explorer) # node and npm of another origin are as good
-    wanted=chromium
+    wanted="chromium curl"
     command -v node >/dev/null 2>&1 || wanted="$wanted nodejs"
     command -v npm >/dev/null 2>&1 || wanted="$wanted npm"
     ;;

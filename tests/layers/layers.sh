@@ -39,7 +39,7 @@ claim "core calls nobody above it" "$(undefined $release/libattn_core.a 'MHD_|ap
 claim "api calls core and nobody above or beside it" "$(undefined $release/libattn_api.a 'MHD_|srv_|bli_|curl_')"
 claim "server calls neither BLIS nor jansson" "$(undefined $release/libattn_server.a 'bli_|json_')"
 claim "file names are unique" "$(find core api server -name '*.[ch]' -exec basename {} \; | sort | uniq -d)"
-claim "every source names its licence" "$(grep -rL 'SPDX-License-Identifier: Apache-2.0' core api server tests deploy --include=*.c --include=*.h --include=*.S --include=*.py --include=*.sh --exclude-dir=node_modules)"
+claim "every source names its licence" "$(grep -rL 'SPDX-License-Identifier: Apache-2.0' core api server tests deploy --include=*.c --include=*.h --include=*.S --include=*.py --include=*.sh --include=*.js --include=*.css --exclude-dir=node_modules)"
 missing=
 for archive in core api server; do
     [ -s $release/libattn_$archive.a ] || missing="$missing $archive"

@@ -25,7 +25,10 @@ SANITIZE = {
 HTTP = sorted(p for p in glob.glob("tests/http/test_*.py"))
 THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors", "test_draw_fonts"]  # units built for tsan by `make check`
 ALONE = ("layers", "generated", "http/", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
-UNDER_SANITIZERS = [p for p in HTTP if not p.endswith("_slow.py")]
+UNDER_ASAN = [p for p in HTTP if not p.endswith("_slow.py")]
+ONCE = ("test_hub.py", "test_hostile_models.py")  # long, and the same in every build: a whole run has them under asan alone
+# Suites of many requests at a time, or of every form of answer; what one request after the other shows is looked at under asan.
+UNDER_TSAN = ["tests/http/test_" + name + ".py" for name in ("compression", "contract", "contract_service", "drawn", "forms", "mixed", "pool", "seq2seq", "server")]
 
 
 def steps(quick):
@@ -34,7 +37,7 @@ def steps(quick):
     yield "generated files", ["tests/layers/generated.sh"], {}, 60
     for program in sorted(glob.glob("tests/unit/test_*.c") + glob.glob("tests/oom/*.c")):
         yield program[6:-2], ["build/release/" + program[:-2]], {}, 300
-    for script in HTTP:
+    for script in HTTP if quick else [p for p in HTTP if not p.endswith(ONCE)]:
         yield "release " + script[6:], ["python3", script, "build/release/attnd"], {}, 300
     yield "snippets of the README", ["tests/snippets/test_readme.py", "build/release/attnd"], {}, 300
     if quick:
@@ -44,11 +47,11 @@ def steps(quick):
     for target in sorted(glob.glob("tests/fuzz/fuzz_*.c")):
         name = os.path.basename(target)[5:-2]
         yield "asan fuzz replay " + name, ["build/asan/" + target[:-2]] + sorted(glob.glob(f"tests/fuzz/corpus/{name}")), SANITIZE, 300
-    for script in UNDER_SANITIZERS:
+    for script in UNDER_ASAN:
         yield "asan " + script[6:], ["python3", script, "build/asan/attnd"], SANITIZE, 600
     for name in THREADED:
         yield "tsan unit/" + name, ["build/tsan/tests/unit/" + name], SANITIZE, 300
-    for script in UNDER_SANITIZERS:
+    for script in UNDER_TSAN:
         yield "tsan " + script[6:], ["python3", script, "build/tsan/attnd"], SANITIZE, 600
 
 

@@ -27,6 +27,7 @@ THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors"
 ALONE = ("layers", "generated", "http/", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
 UNDER_ASAN = [p for p in HTTP if not p.endswith("_slow.py")]
 ONCE = ("test_hub.py", "test_hostile_models.py")  # long, and the same in every build: a whole run has them under asan alone
+MEASURING = ("test_tokenizer_bounds.c", "test_tokenizer_costs.c")  # what memory and time the release build takes
 # Suites of many requests at a time, or of every form of answer; what one request after the other shows is looked at under asan.
 UNDER_TSAN = ["tests/http/test_" + name + ".py" for name in ("compression", "contract", "contract_service", "drawn", "forms", "mixed", "pool", "seq2seq", "server")]
 
@@ -42,7 +43,7 @@ def steps(quick):
     yield "snippets of the README", ["tests/snippets/test_readme.py", "build/release/attnd"], {}, 300
     if quick:
         return
-    for program in sorted(glob.glob("tests/unit/test_*.c") + glob.glob("tests/oom/*.c")):
+    for program in [p for p in sorted(glob.glob("tests/unit/test_*.c") + glob.glob("tests/oom/*.c")) if not p.endswith(MEASURING)]:
         yield "asan " + program[6:-2], ["build/asan/" + program[:-2]], SANITIZE, 600
     for target in sorted(glob.glob("tests/fuzz/fuzz_*.c")):
         name = os.path.basename(target)[5:-2]

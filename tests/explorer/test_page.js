@@ -1,12 +1,10 @@
 // test_page.js - the page as a whole: what it opens with, the grid, errors at their fields, links, keys, and who can use it.
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { serious } from './accessibility.js';
 import { complete, explorer, frame, link, picture } from './harness.js';
 
 const { test } = explorer();
-const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const opening = 'The animal didn\'t cross the street because it was too tired.';
 
 const head = (layer, number) => `.head[data-layer="${layer}"][data-head="${number}"]`;
@@ -193,13 +191,6 @@ for (const [width, dark] of [[1440, false], [1440, true], [390, false], [390, tr
         await page.click('#help-button');
         assert.deepEqual(await serious(page), [], 'help');
     });
-
-/** axe runs from the driver's side: the page's own policy stays as it is. */
-async function serious(page) {
-    await page.evaluate(axeSource);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-    return violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => `${v.id}: ${v.nodes.slice(0, 4).map(node => `${node.html.slice(0, 120)} ${node.any[0]?.message ?? ''}`).join(' | ')}`);
-}
 
 for (const width of [1440, 900, 400, 390, 320])
     test(`nothing is wider than a screen of ${width} px`, async ({ open }) => {

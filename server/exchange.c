@@ -28,6 +28,19 @@ static void wake_connection(void *ctx)
     x->wake(x->connection);
 }
 
+/* Its worker waits for the client: cores and the queue's places are for others meanwhile. */
+static void step_aside(void *ctx, bool aside)
+{
+    srv_exchange *x = ctx;
+    if (atomic_load(&x->enqueued_at) == 0)
+        return; /* an answer from memory */
+    if (aside)
+        attn_runtime_leave(x->server->runtime);
+    srv_jobs_aside(x->server->jobs, &x->job, aside);
+    if (!aside)
+        attn_runtime_enter(x->server->runtime);
+}
+
 srv_exchange *srv_exchange_new(srv_server *server, const char *uri, bool side)
 {
     srv_exchange *x = attn_calloc(1, sizeof *x);
@@ -44,6 +57,7 @@ srv_exchange *srv_exchange_new(srv_server *server, const char *uri, bool side)
     x->cancel.deadline_ns = x->arrived_ns + server->options->timeout_ms * 1000000;
     x->request.method = x->request.path = "";
     srv_pipe_init(&x->pipe, &server->blocks, &x->cancel, 0, wake_connection, x);
+    x->pipe.aside = step_aside;
     return x;
 }
 

@@ -4,25 +4,32 @@
 
 #include <pthread.h>
 
-enum { ARENA_KEEP_BYTES = 8 << 20 }; /* what a thread's arena keeps from one job to the next */
+enum {
+    ARENA_KEEP_BYTES = 8 << 20, /* what a thread's arena keeps from one job to the next */
+    MOST_ASIDE = 1000           /* threads beyond those that compute */
+};
 
+typedef enum worker_state { NONE, ALIVE, ENDED } worker_state; /* ENDED: to be joined */
+
+/* All guarded by the queue's lock. */
 typedef struct worker {
     srv_jobs *jobs;
     pthread_t thread;
     attn_arena *arena;
-    uint64_t since_ns; /* when its job began, 0: idle; guarded by the queue's lock */
+    worker_state state;
+    uint64_t since_ns; /* when its job began, or came back; 0: idle, or aside */
 } worker;
 
 struct srv_jobs {
-    srv_jobs_run run; /* fixed, with ctx, capacity, workers */
+    srv_jobs_run run; /* fixed, with ctx, capacity, threads, workers */
     void *ctx;
-    size_t capacity;
-    worker *workers;
-    size_t threads;       /* fixed once srv_jobs_new has returned */
+    size_t capacity, threads;
+    worker *workers;      /* [threads + MOST_ASIDE] */
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t more;
     srv_job *first, *last;
-    size_t waiting, running;
+    size_t waiting, running, aside;
+    size_t alive, idle; /* threads; of them those that wait for a job */
     bool closing;
 };
 
@@ -43,41 +50,88 @@ static void is_over(worker *w)
     w->since_ns = 0;
 }
 
+/* Under the lock. */
+static bool may_run(const srv_jobs *jobs)
+{
+    return jobs->first && jobs->running < jobs->threads;
+}
+
+/* Under the lock, let go for as long as the job runs. */
+static void run_first(worker *me)
+{
+    srv_jobs *jobs = me->jobs;
+    srv_job *job = jobs->first;
+    unlink_job(jobs, job);
+    job->thread = (size_t)(me - jobs->workers);
+    job->aside = false;
+    jobs->running++;
+    me->since_ns = attn_clock_ns();
+    pthread_mutex_unlock(&jobs->lock);
+    jobs->run(jobs->ctx, job, me->arena);
+    attn_arena_reset(me->arena, ARENA_KEEP_BYTES);
+    pthread_mutex_lock(&jobs->lock);
+    is_over(me);
+}
+
 static void *work(void *ctx)
 {
     worker *me = ctx;
     srv_jobs *jobs = me->jobs;
     pthread_mutex_lock(&jobs->lock);
-    for (;;) {
-        while (!jobs->first && !jobs->closing)
+    while (!jobs->closing) {
+        if (may_run(jobs)) {
+            run_first(me);
+        } else if (jobs->alive > jobs->threads + jobs->aside) {
+            break; /* nobody is aside any more in whose place it could work */
+        } else {
+            jobs->idle++;
             pthread_cond_wait(&jobs->more, &jobs->lock);
-        if (jobs->closing)
-            break;
-        srv_job *job = jobs->first;
-        unlink_job(jobs, job);
-        job->thread = (size_t)(me - jobs->workers);
-        jobs->running++;
-        me->since_ns = attn_clock_ns();
-        pthread_mutex_unlock(&jobs->lock);
-        jobs->run(jobs->ctx, job, me->arena);
-        attn_arena_reset(me->arena, ARENA_KEEP_BYTES);
-        pthread_mutex_lock(&jobs->lock);
-        is_over(me);
+            jobs->idle--;
+        }
     }
+    jobs->alive--;
+    me->state = ENDED;
     pthread_mutex_unlock(&jobs->lock);
     return NULL;
 }
 
+/* Of a worker that has ended, or is about to. */
+static void bury(worker *w)
+{
+    pthread_join(w->thread, NULL);
+    attn_arena_free(w->arena);
+    w->arena = NULL;
+    w->state = NONE;
+}
+
+/* Under the lock, or before there is anybody else. */
 static bool start_worker(srv_jobs *jobs)
 {
-    worker *me = &jobs->workers[jobs->threads];
+    worker *me = jobs->workers;
+    while (me->state == ALIVE)
+        me++;
+    if (me->state == ENDED)
+        bury(me);
     *me = (worker){ .jobs = jobs, .arena = attn_arena_new() };
     if (me->arena && pthread_create(&me->thread, NULL, work, me) == 0) {
-        jobs->threads++;
+        me->state = ALIVE;
+        jobs->alive++;
         return true;
     }
     attn_arena_free(me->arena);
+    me->arena = NULL;
     return false;
+}
+
+/* Under the lock: somebody for the first job that waits, if it may run. Where no thread is to be had it waits for one of those there are. */
+static void call_worker(srv_jobs *jobs)
+{
+    if (!may_run(jobs))
+        return;
+    if (jobs->idle > 0)
+        pthread_cond_signal(&jobs->more);
+    else if (jobs->alive < jobs->threads + attn_least(jobs->aside, MOST_ASIDE))
+        (void)start_worker(jobs);
 }
 
 srv_jobs *srv_jobs_new(size_t threads, size_t capacity, srv_jobs_run run, void *ctx)
@@ -88,17 +142,28 @@ srv_jobs *srv_jobs_new(size_t threads, size_t capacity, srv_jobs_run run, void *
     jobs->run = run;
     jobs->ctx = ctx;
     jobs->capacity = capacity;
+    jobs->threads = threads;
     pthread_mutex_init(&jobs->lock, NULL);
     pthread_cond_init(&jobs->more, NULL);
-    jobs->workers = attn_calloc(threads, sizeof *jobs->workers);
+    jobs->workers = attn_calloc(threads + MOST_ASIDE, sizeof *jobs->workers);
     bool all = jobs->workers != NULL;
-    while (all && jobs->threads < threads)
+    pthread_mutex_lock(&jobs->lock);
+    for (size_t i = 0; i < threads && all; i++)
         all = start_worker(jobs);
+    pthread_mutex_unlock(&jobs->lock);
     if (!all) {
         srv_jobs_free(jobs);
         jobs = NULL;
     }
     return jobs;
+}
+
+static bool has_thread(srv_jobs *jobs, size_t i)
+{
+    pthread_mutex_lock(&jobs->lock);
+    bool has = jobs->workers[i].state != NONE;
+    pthread_mutex_unlock(&jobs->lock);
+    return has;
 }
 
 void srv_jobs_free(srv_jobs *jobs)
@@ -111,10 +176,9 @@ void srv_jobs_free(srv_jobs *jobs)
         unlink_job(jobs, jobs->first);
     pthread_cond_broadcast(&jobs->more);
     pthread_mutex_unlock(&jobs->lock);
-    for (size_t i = 0; i < jobs->threads; i++) {
-        pthread_join(jobs->workers[i].thread, NULL);
-        attn_arena_free(jobs->workers[i].arena);
-    }
+    for (size_t i = 0; jobs->workers && i < jobs->threads + MOST_ASIDE; i++)
+        if (has_thread(jobs, i))
+            bury(&jobs->workers[i]);
     pthread_cond_destroy(&jobs->more);
     pthread_mutex_destroy(&jobs->lock);
     attn_free(jobs->workers);
@@ -146,7 +210,7 @@ bool srv_jobs_put(srv_jobs *jobs, srv_job *job)
         jobs->last = job;
         job->queued = true;
         jobs->waiting++;
-        pthread_cond_signal(&jobs->more);
+        call_worker(jobs);
     }
     pthread_mutex_unlock(&jobs->lock);
     return fits;
@@ -156,6 +220,26 @@ void srv_jobs_over(srv_jobs *jobs, srv_job *job)
 {
     pthread_mutex_lock(&jobs->lock);
     is_over(&jobs->workers[job->thread]);
+    call_worker(jobs);
+    pthread_mutex_unlock(&jobs->lock);
+}
+
+void srv_jobs_aside(srv_jobs *jobs, srv_job *job, bool aside)
+{
+    worker *w = &jobs->workers[job->thread];
+    pthread_mutex_lock(&jobs->lock);
+    if (aside && !job->aside) {
+        jobs->aside++;
+        is_over(w);
+        call_worker(jobs);
+    } else if (!aside && job->aside) {
+        jobs->aside--;
+        jobs->running++;
+        w->since_ns = attn_clock_ns();
+        if (jobs->idle > 0 && jobs->alive > jobs->threads + jobs->aside)
+            pthread_cond_signal(&jobs->more); /* one too many */
+    }
+    job->aside = aside;
     pthread_mutex_unlock(&jobs->lock);
 }
 
@@ -172,8 +256,8 @@ bool srv_jobs_remove(srv_jobs *jobs, srv_job *job)
 srv_jobs_state srv_jobs_get(srv_jobs *jobs)
 {
     pthread_mutex_lock(&jobs->lock);
-    srv_jobs_state state = { jobs->threads, jobs->capacity, jobs->waiting, jobs->running, 0 };
-    for (size_t i = 0; i < jobs->threads; i++) {
+    srv_jobs_state state = { jobs->threads, jobs->capacity, jobs->waiting, jobs->running, jobs->aside, jobs->aside >= MOST_ASIDE, 0 };
+    for (size_t i = 0; i < jobs->threads + MOST_ASIDE; i++) {
         uint64_t since = jobs->workers[i].since_ns;
         if (since && (state.oldest_ns == 0 || since < state.oldest_ns))
             state.oldest_ns = since;

@@ -1,5 +1,8 @@
 /* jobs.h - a bounded queue and the threads that work it off, first come first served.
  *
+ * A job that waits for somebody outside (a client that reads slowly) steps aside, and another may run in its place, on a thread that is started for it and ends
+ * when it is not needed any more. So no more than `threads` jobs compute, but for the moment in which one comes back.
+ *
  * "Full" counts what waits beyond the threads that are free: with a queue of 0 a job is still taken while a thread has nothing to do.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef JOBS_H
@@ -12,6 +15,7 @@ typedef struct srv_job {
     struct srv_job *next, *before; /* guarded by the queue's lock */
     bool queued;                   /* likewise */
     size_t thread;                 /* that runs it */
+    bool aside;                    /* it stepped aside; the job's own */
 } srv_job;
 
 typedef struct srv_jobs srv_jobs;
@@ -28,10 +32,14 @@ bool srv_jobs_full(srv_jobs *);
 bool srv_jobs_put(srv_jobs *, srv_job *); /* false: full */
 /* From within its run: nothing is left of the job but to say so, and whoever comes next is not to find its thread busy. */
 void srv_jobs_over(srv_jobs *, srv_job *);
+/* From within its run: it waits for somebody outside from now on, or no longer. */
+void srv_jobs_aside(srv_jobs *, srv_job *, bool aside);
 bool srv_jobs_remove(srv_jobs *, srv_job *); /* true: it was waiting, will never run, and is the caller's again */
 
 typedef struct srv_jobs_state {
     size_t threads, capacity, waiting, running;
+    size_t aside;       /* jobs that stepped aside: neither waiting nor running */
+    bool crowded;       /* so many that the next one to step aside would not be replaced */
     uint64_t oldest_ns; /* attn_clock_ns() at which the job that runs longest began; 0: none runs */
 } srv_jobs_state;
 srv_jobs_state srv_jobs_get(srv_jobs *);

@@ -10,6 +10,12 @@
 
 #include "clock.h"
 
+enum {
+    PATIENCE_NS = 20 * 1000000,    /* after so long without room a reader is slow */
+    STUCK_MS = 5000,               /* a slow one is stuck after so long */
+    STUCK_BYTES_A_SECOND = 1 << 16 /* if it has read less than this since */
+};
+
 /* ---- blocks -------------------------------------------------------------------------------------------------------------- */
 
 void srv_blocks_init(srv_blocks *b, size_t max_free, srv_budget *budget)
@@ -169,10 +175,12 @@ static bool must_stop(srv_pipe *p)
     return client_gone(p) || p->end != SRV_PIPE_OPEN || (has_begun && attn_cancelled(p->cancel));
 }
 
-static void wait_for_room(srv_pipe *p)
+/* Until there is room, or `until`; 0: for as long as it takes. */
+static void wait_for_room(srv_pipe *p, uint64_t until)
 {
+    uint64_t deadline = p->cancel ? p->cancel->deadline_ns : 0;
     p->writers_wait++;
-    srv_cond_wait(&p->room, &p->lock, p->cancel ? p->cancel->deadline_ns : 0);
+    srv_cond_wait(&p->room, &p->lock, until && (!deadline || until < deadline) ? until : deadline);
     p->writers_wait--;
 }
 
@@ -183,13 +191,31 @@ static bool is_full(const srv_pipe *p)
     return p->count >= (few && p->capacity > SRV_PIPE_FEW_BLOCKS ? SRV_PIPE_FEW_BLOCKS : p->capacity);
 }
 
+/* Under the lock: room for a block, or a reason to stop. */
+static void make_room(srv_pipe *p)
+{
+    uint64_t patience = attn_clock_ns() + PATIENCE_NS;
+    bool stands_aside = false;
+    while (is_full(p) && !must_stop(p) && !attn_cancelled(p->cancel)) {
+        if (!p->slow_ns && attn_clock_ns() >= patience) {
+            p->slow_ns = attn_clock_ns();
+            p->slow_read = p->read;
+        }
+        if (p->slow_ns && p->aside && !stands_aside)
+            p->aside(p->ctx, stands_aside = true);
+        wait_for_room(p, p->slow_ns ? 0 : patience);
+    }
+    if (stands_aside)
+        p->aside(p->ctx, false);
+}
+
 attn_status srv_pipe_give(void *ctx, api_block *block)
 {
     srv_pipe *p = ctx;
     bool wake = false;
     pthread_mutex_lock(&p->lock);
-    while (is_full(p) && !must_stop(p) && !attn_cancelled(p->cancel))
-        wait_for_room(p);
+    if (is_full(p))
+        make_room(p);
     bool fits = p->started && p->count < p->capacity && !must_stop(p);
     if (fits && block->used > 0) {
         block->next = NULL;
@@ -267,6 +293,15 @@ static void park_reader(srv_pipe *p, void (*park)(void *ctx))
 {
     p->reader_waits = true;
     park(p->ctx);
+}
+
+bool srv_pipe_is_stuck(srv_pipe *p, uint64_t now_ns)
+{
+    pthread_mutex_lock(&p->lock);
+    uint64_t ms = p->slow_ns && now_ns > p->slow_ns ? (now_ns - p->slow_ns) / 1000000 : 0;
+    bool stuck = p->writers_wait > 0 && ms >= STUCK_MS && p->read - p->slow_read < ms * STUCK_BYTES_A_SECOND / 1000;
+    pthread_mutex_unlock(&p->lock);
+    return stuck;
 }
 
 bool srv_pipe_ready(srv_pipe *p, api_head *head, srv_pipe_state *state, void (*park)(void *ctx))

@@ -3,6 +3,8 @@
  * The worker's side is an api_reply (srv_pipe_start ... are its functions): give waits while the pipe is full, which is the back-pressure. The reader's side
  * never waits: where there is nothing to read it says so and is woken by a callback, once, when there is.
  *
+ * A reader that leaves the pipe full for a moment is slow from then on: while its writer waits, it says so (aside), and the machine is somebody else's.
+ *
  * An answer is ready to be sent when its head and length can be told: complete, or more than one block. So what fits one block always gets its exact length. A
  * stream of lines (eager) is ready with its first block.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -38,14 +40,15 @@ enum {
 typedef enum srv_pipe_end { SRV_PIPE_OPEN, SRV_PIPE_COMPLETE, SRV_PIPE_BROKEN } srv_pipe_end;
 
 typedef struct srv_pipe {
-    pthread_mutex_t lock;    /* guards all that is not said to be fixed */
-    pthread_cond_t room;     /* a block left, or nobody will read any more */
-    srv_blocks *blocks;      /* fixed */
-    attn_cancel *cancel;     /* fixed */
-    size_t capacity;         /* blocks, or SIZE_MAX; fixed */
-    void (*wake)(void *ctx); /* fixed: the reader that was told to wait may read; called without the lock */
-    void *ctx;               /* fixed */
-    api_head head;           /* valid when started; its strings live as long as the program */
+    pthread_mutex_t lock;                 /* guards all that is not said to be fixed */
+    pthread_cond_t room;                  /* a block left, or nobody will read any more */
+    srv_blocks *blocks;                   /* fixed */
+    attn_cancel *cancel;                  /* fixed */
+    size_t capacity;                      /* blocks, or SIZE_MAX; fixed */
+    void (*wake)(void *ctx);              /* fixed: the reader that was told to wait may read; called without the lock */
+    void *ctx;                            /* fixed */
+    void (*aside)(void *ctx, bool aside); /* the writer waits for a slow reader from now on, or no longer; called with the lock. NULL: nobody asks */
+    api_head head;                        /* valid when started; its strings live as long as the program */
     char content_type[128], etag[32];
     bool started;
     bool eager;          /* ready with the first block */
@@ -55,9 +58,10 @@ typedef struct srv_pipe {
     size_t writers_wait; /* somebody waits for room */
     srv_pipe_end end;
     api_block *first, *last;
-    size_t count;         /* blocks in the pipe */
-    size_t offset;        /* bytes read of the first */
-    uint64_t given, read; /* bytes of body so far */
+    size_t count;                /* blocks in the pipe */
+    size_t offset;               /* bytes read of the first */
+    uint64_t given, read;        /* bytes of body so far */
+    uint64_t slow_ns, slow_read; /* when the reader was found slow, and what it had read by then; 0: it is not */
 } srv_pipe;
 
 /* capacity 0: without a bound, for answers from memory that the HTTP thread makes for itself. */
@@ -83,6 +87,8 @@ typedef struct srv_pipe_state {
     uint64_t given;
 } srv_pipe_state;
 srv_pipe_state srv_pipe_get(srv_pipe *);
+/* The writer waits, and has waited for long, for a reader that takes next to nothing: it holds up whoever needs what the writer has. */
+bool srv_pipe_is_stuck(srv_pipe *, uint64_t now_ns);
 
 /* Whether the answer can be begun; then *head (its strings live as long as the pipe) and *state say how. Else `park` is called under the lock, and wake
  * follows. */

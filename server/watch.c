@@ -64,14 +64,24 @@ static bool has_hung_up(int fd)
     return poll(&p, 1, 0) > 0 && (p.revents & GONE) != 0;
 }
 
+/* Others wait for memory, or for a thread, that clients who take next to nothing have. */
+static bool is_short_of_something(srv_server *s)
+{
+    return srv_budget_get(&s->budget).waiting > 0 || srv_jobs_get(s->jobs).crowded;
+}
+
 /* A job that waits or runs. */
-static void look_at_work(srv_exchange *x, uint64_t now)
+static void look_at_work(srv_exchange *x, uint64_t now, bool scarce)
 {
     srv_pipe_state state = srv_pipe_get(&x->pipe);
     if (state.end == SRV_PIPE_BROKEN && atomic_load(&x->phase) == SRV_ANSWERING)
         shutdown(x->fd, SHUT_RDWR); /* libmicrohttpd may be waiting for a client that takes nothing */
     if (state.end != SRV_PIPE_OPEN)
         return;
+    if (scarce && srv_pipe_is_stuck(&x->pipe, now)) {
+        srv_pipe_finish(&x->pipe, false); /* the next look closes it */
+        return;
+    }
     if (!x->hung_up && has_hung_up(x->fd)) {
         x->hung_up = true;
         cancel(x, ATTN_CLIENT_GONE);
@@ -92,7 +102,7 @@ static void look_at_discard(srv_exchange *x, uint64_t now)
         shutdown(x->fd, SHUT_RDWR);
 }
 
-static void look_at(srv_exchange *x, uint64_t now)
+static void look_at(srv_exchange *x, uint64_t now, bool scarce)
 {
     switch ((srv_phase)atomic_load(&x->phase)) {
     case SRV_RECEIVING:
@@ -107,7 +117,7 @@ static void look_at(srv_exchange *x, uint64_t now)
         break;
     case SRV_WAITING:
     case SRV_ANSWERING:
-        look_at_work(x, now);
+        look_at_work(x, now, scarce);
         break;
     case SRV_HEAD:
         if (now >= x->cancel.deadline_ns)
@@ -120,11 +130,12 @@ static void look_at(srv_exchange *x, uint64_t now)
 static void look_at_all(srv_watch *w)
 {
     uint64_t now = attn_clock_ns();
+    bool scarce = w->first && is_short_of_something(w->first->server);
     for (srv_exchange *x = w->first, *next; x; x = next) {
         next = x->watched.next;
         if (w->cancelled_ns > 0)
             cancel(x, ATTN_SHUTDOWN);
-        look_at(x, now);
+        look_at(x, now, scarce);
         if (w->cancelled_ns > 0 && now > w->cancelled_ns + (uint64_t)TAKE_MS * 1000000 && srv_pipe_get(&x->pipe).end != SRV_PIPE_OPEN)
             shutdown(x->fd, SHUT_RDWR);
     }

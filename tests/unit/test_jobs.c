@@ -12,7 +12,7 @@ static struct gate {
     pthread_cond_t changed;
     int open; /* jobs that may pass */
     int begun, done;
-    int order[1000];
+    int order[1100];
     bool arena_was_empty;
 } gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -171,6 +171,65 @@ START_TEST(freeing_waits_for_what_runs_and_forgets_what_waits)
 }
 END_TEST
 
+/* Jobs that step aside at once and come back when the gate opens. */
+static srv_jobs *crowded;
+
+static void run_aside(void *ctx, srv_job *job, attn_arena *arena)
+{
+    srv_jobs_aside(crowded, job, true);
+    run(ctx, job, arena);
+    srv_jobs_aside(crowded, job, false);
+    srv_jobs_aside(crowded, job, false); /* once is enough */
+}
+
+START_TEST(jobs_that_step_aside_make_room_for_others)
+{
+    numbered all[50] = { 0 };
+    crowded = srv_jobs_new(1, 0, run_aside, &gate);
+    for (int i = 0; i < 50; i++) {
+        all[i].number = i;
+        while (!srv_jobs_put(crowded, &all[i].job))
+            nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+        wait_until(&gate.begun, i + 1);
+    }
+    srv_jobs_state state = srv_jobs_get(crowded);
+    ck_assert_uint_eq(state.aside, 50);
+    ck_assert_uint_eq(state.running, 0);
+    ck_assert_uint_eq(state.oldest_ns, 0);
+    ck_assert(!state.crowded);
+    let_pass(50);
+    wait_until(&gate.done, 50);
+    while (srv_jobs_get(crowded).aside > 0 || srv_jobs_get(crowded).running > 0)
+        nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+    for (int i = 0; i < 50; i++) /* and on the threads that are left */
+        while (!srv_jobs_put(crowded, &all[i].job))
+            nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+    let_pass(50);
+    wait_until(&gate.done, 100);
+    srv_jobs_free(crowded);
+}
+END_TEST
+
+START_TEST(no_more_jobs_step_aside_than_there_may_be_threads)
+{
+    static numbered all[1002];
+    memset(all, 0, sizeof all);
+    crowded = srv_jobs_new(1, 1, run_aside, &gate);
+    gate.open = 0;
+    for (int i = 0; i < 1001; i++) {
+        while (!srv_jobs_put(crowded, &all[i].job))
+            nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+        if (i < 1000)
+            wait_until(&gate.begun, i + 1);
+    }
+    wait_until(&gate.begun, 1000);
+    ck_assert(srv_jobs_get(crowded).crowded);
+    let_pass(1001);
+    wait_until(&gate.done, 1001);
+    srv_jobs_free(crowded);
+}
+END_TEST
+
 static srv_jobs *shared;
 
 static void *put_many(void *ctx)
@@ -213,6 +272,8 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, jobs_run_in_the_order_they_came);
     tcase_add_test(tc, a_full_queue_refuses);
+    tcase_add_test(tc, jobs_that_step_aside_make_room_for_others);
+    tcase_add_test(tc, no_more_jobs_step_aside_than_there_may_be_threads);
     tcase_add_test(tc, a_queue_of_none_still_feeds_idle_threads);
     tcase_add_test(tc, a_job_that_is_over_makes_room_for_the_next);
     tcase_add_test(tc, a_removed_job_never_runs);

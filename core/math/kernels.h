@@ -88,8 +88,8 @@ typedef struct attn_kernels {
     size_t (*base64_encode)(char *dst, const uint8_t *bytes, size_t n);
     /* Decodes whole groups of 4 characters without padding, up to the first group it does not like; returns the characters used. n is a multiple of 4. */
     size_t (*base64_decode)(uint8_t *dst, const char *text, size_t n);
-    /* Reads plain "number," after "number,", at most max of them, up to the first token it leaves to the general reader (attn_read_floats);
-     * returns how many, *s behind the last comma. Reads no byte at or past end. */
+    /* Reads plain numbers with commas between them, at most max, up to the end of their array or the first token it leaves to the general reader
+     * (attn_read_floats); returns how many, *s at the comma or bracket behind the last one. Reads no byte at or past end. */
     size_t (*read_plain)(float *dst, size_t max, const char **s, const char *end);
 } attn_kernels;
 

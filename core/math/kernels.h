@@ -81,6 +81,7 @@ typedef struct attn_kernels {
 
     /* Numbers (attn_number.h has the meaning). */
     size_t (*write_shortest)(char *dst, const float *x, size_t n);
+    size_t (*write_halves)(char *dst, const uint16_t *x, size_t n); /* the shortest that reads back as the same half */
     size_t (*write_decimals)(char *dst, const float *x, size_t n, int decimals);
     void (*to_half)(uint16_t *dst, const float *x, size_t n);
     void (*from_half)(float *dst, const uint16_t *x, size_t n);

@@ -30,8 +30,8 @@ static inline bool attn_read_exponent(const char **p, int *exponent)
         return false;
     int minus = s[1] == '-', sign = minus | (s[1] == '+');
     uint32_t tens = (uint32_t)(uint8_t)(s[1 + sign] - '0'), ones = (uint32_t)(uint8_t)(s[2 + sign] - '0');
-    int two = ones <= 9, size = (int)(two ? 10 * tens + ones : tens);
-    *exponent += minus ? -size : size;
+    int two = ones <= 9, size = (int)(tens + ((9 * tens + ones) & (0 - (uint32_t)two))); /* masks: of two digits or one is a coin's toss as well */
+    *exponent += (size ^ -minus) + minus;
     *p = s + 2 + sign + two;
     return tens <= 9;
 }

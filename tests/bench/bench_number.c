@@ -193,7 +193,7 @@ static double best_ns(void (*run)(job *), job *j)
 {
     double best = 1e9;
     uint64_t begun = attn_clock_ns();
-    for (int i = 0; i < 300 && (i < 9 || attn_clock_ns() - begun < 150000000); i++) {
+    for (int i = 0; i < 300 && (i < 20 || attn_clock_ns() - begun < 150000000); i++) {
         uint64_t from = attn_clock_ns();
         run(j);
         double took = (double)(attn_clock_ns() - from);

@@ -61,8 +61,9 @@ def make_data(program, model, folder):
     flat = numpy.exp(scores) / numpy.exp(scores).sum(1, keepdims=True)
     sets = {"attn": attn, "masked": masked, "causal": causal["attentions"], "flat": flat, "context": answer["context"], "hidden": answer["hidden_states"],
             "subnormal": attn.astype(numpy.float64) * 1e-38}
-    for name, x in sets.items():
-        x.astype(numpy.float32).tofile(folder / f"{name}.f32")
+    for name, x in sets.items():  # 1024 rows from everywhere: a run is short enough to find a quiet moment of a busy machine, and what it writes stays in the cache
+        rows = x.astype(numpy.float32).reshape(-1, 128)
+        rows[numpy.linspace(0, len(rows) - 1, 1024).astype(int)].tofile(folder / f"{name}.f32")
     return [str(folder / f"{name}.f32") for name in sets]
 
 

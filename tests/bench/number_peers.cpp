@@ -37,7 +37,7 @@ template <class F> static void bench(const char *what, F run)
     using clock = std::chrono::steady_clock;
     double best = 1e9;
     auto begun = clock::now();
-    for (int i = 0; i < 300 && (i < 5 || clock::now() - begun < std::chrono::milliseconds(60)); i++) {
+    for (int i = 0; i < 300 && (i < 20 || clock::now() - begun < std::chrono::milliseconds(100)); i++) {
         auto from = clock::now();
         run();
         best = std::min(best, std::chrono::duration<double, std::nano>(clock::now() - from).count());

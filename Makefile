@@ -161,8 +161,7 @@ bench: setup-build
 	$(MAKE) all benches
 	build/release/tests/bench/bench_kernels
 	build/release/tests/bench/bench_pool
-	build/release/tests/bench/bench_number
-	$(or $(PEER),python3) tests/bench/bench_orjson.py build/release/tests/bench/bench_number
+	$(or $(PEER),python3) tests/bench/bench_number.py
 	$(or $(PEER),python3) tests/bench/bench_server.py
 
 ## contract: schemathesis against a live server and its openapi.json (needs python3-venv; the package index the first time)

@@ -4,7 +4,7 @@
  * As nested arrays, every row knows from its own number how many brackets open before it and close behind it: it opens axis a when the number is a multiple of
  * the rows that one element of axis a's array of arrays spans. A row longer than a block is cut into pieces. As base64, the whole tensor is one string:
  * tasks take whole groups of 3 numbers, and what is left of a slice (at most 2 numbers) waits in `carry` for the next one.
- * Numbers are written straight into the block; only halves, bytes and base64 pass through a small buffer that stays in the cache.
+ * Numbers are written straight into the block; only base64 passes through a small buffer that stays in the cache.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "encode_json.h"
 
@@ -18,8 +18,7 @@ enum {
     TASKS_A_THREAD = 8,        /* in a wave: enough that one slow thread does not hold up the others */
     MAX_WAVE = 256,            /* blocks */
     BASE64_TASK_BYTES = 49152, /* 65536 characters; a multiple of 3 numbers of any width */
-    STAGE_BYTES = 12288,       /* of BASE64_TASK_BYTES at a time */
-    HALF_STAGE = 512           /* numbers */
+    STAGE_BYTES = 12288        /* of BASE64_TASK_BYTES at a time */
 };
 
 typedef struct job {
@@ -67,27 +66,12 @@ static const float *row_data(const job *j, size_t r)
     return j->rows->matrix[r / j->part->rows] + (ptrdiff_t)(r % j->part->rows) * j->rows->row_stride;
 }
 
-static size_t write_halves(const job *j, char *dst, const float *x, size_t n)
-{
-    uint16_t half[HALF_STAGE];
-    float value[HALF_STAGE];
-    size_t used = 0;
-    for (size_t i = 0; i < n; i += HALF_STAGE) {
-        size_t part = n - i < HALF_STAGE ? n - i : HALF_STAGE;
-        attn_to_half(j->encode->runtime, half, x + i, part);
-        attn_from_half(j->encode->runtime, value, half, part);
-        used += attn_write_floats(j->encode->runtime, dst + used, value, part, j->style);
-    }
-    return used;
-}
-
 /* Numbers [from, to) of row r, a comma behind each. */
 static size_t write_numbers(const job *j, char *dst, size_t r, size_t from, size_t to)
 {
     if (j->rows->ints)
         return attn_write_ints(dst, j->rows->ints + r * j->part->columns + from, to - from);
-    const float *x = row_data(j, r) + from;
-    return j->dtype == API_FLOAT16 ? write_halves(j, dst, x, to - from) : attn_write_floats(j->encode->runtime, dst, x, to - from, j->style);
+    return attn_write_floats(j->encode->runtime, dst, row_data(j, r) + from, to - from, j->style);
 }
 
 static size_t write_piece(const job *j, char *dst, size_t r, size_t from, size_t to)

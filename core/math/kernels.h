@@ -81,6 +81,7 @@ typedef struct attn_kernels {
 
     /* Numbers (attn_number.h has the meaning). */
     size_t (*write_shortest)(char *dst, const float *x, size_t n);
+    size_t (*write_halves)(char *dst, const uint16_t *x, size_t n); /* the shortest that reads back as the same half */
     size_t (*write_decimals)(char *dst, const float *x, size_t n, int decimals);
     void (*to_half)(uint16_t *dst, const float *x, size_t n);
     void (*from_half)(float *dst, const uint16_t *x, size_t n);
@@ -88,8 +89,8 @@ typedef struct attn_kernels {
     size_t (*base64_encode)(char *dst, const uint8_t *bytes, size_t n);
     /* Decodes whole groups of 4 characters without padding, up to the first group it does not like; returns the characters used. n is a multiple of 4. */
     size_t (*base64_decode)(uint8_t *dst, const char *text, size_t n);
-    /* Reads plain "number," after "number,", at most max of them, up to the first token it leaves to the general reader (attn_read_floats);
-     * returns how many, *s behind the last comma. Reads no byte at or past end. */
+    /* Reads plain numbers with commas between them, at most max, up to the end of their array or the first token it leaves to the general reader
+     * (attn_read_floats); returns how many, *s at the comma or bracket behind the last one. Reads no byte at or past end. */
     size_t (*read_plain)(float *dst, size_t max, const char **s, const char *end);
 } attn_kernels;
 

@@ -193,6 +193,7 @@ const attn_kernels attn_kernels_avx2 = {
     .strip_sum = strip_sum,
     .strip_max = strip_max,
     .write_shortest = attn_write_shortest_ref,
+    .write_halves = attn_write_halves_ref,
     .write_decimals = attn_write_decimals_avx2,
     .to_half = attn_to_half_avx2,
     .from_half = attn_from_half_avx2,

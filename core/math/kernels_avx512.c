@@ -173,6 +173,7 @@ const attn_kernels attn_kernels_avx512 = {
     .strip_sum = strip_sum,
     .strip_max = strip_max,
     .write_shortest = attn_write_shortest_avx512,
+    .write_halves = attn_write_halves_avx512,
     .write_decimals = attn_write_decimals_avx512,
     .to_half = attn_to_half_avx512,
     .from_half = attn_from_half_avx512,

@@ -21,7 +21,21 @@ static __attribute__((noinline, cold)) char *put_whole(char *p, uint32_t u)
     return p + digits;
 }
 
-/* The first `places` of eight or more digits; places is 4, 8 or 9 and known when this is compiled. */
+static const char pairs[201] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+                               "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+/* u < 10^6: two digits above the binary point, the others below it, where they come up by hundreds. */
+static inline void put_six(char *p, uint32_t u)
+{
+    uint64_t fixed = (uint64_t)u * 429497; /* 2^32 / 10^4: too large by less than 10^-4 for every u */
+    memcpy(p, pairs + 2 * (fixed >> 32), 2);
+    fixed = (fixed & 0xffffffff) * 100;
+    memcpy(p + 2, pairs + 2 * (fixed >> 32), 2);
+    fixed = (fixed & 0xffffffff) * 100;
+    memcpy(p + 4, pairs + 2 * (fixed >> 32), 2);
+}
+
+/* The first `decimals` of as many places; places is 4, 6, 8 or 9 and known when this is compiled. */
 static inline char *put_digits(char *p, uint32_t part, int decimals, int places)
 {
     part *= attn_small_powers[places - decimals];
@@ -29,6 +43,8 @@ static inline char *put_digits(char *p, uint32_t part, int decimals, int places)
         uint32_t high = part / 100, twos = high | (part - high * 100) << 16;
         uint32_t tens = twos * 103 >> 10 & 0x000f000f, digits = (tens | (twos - tens * 10) << 8) + 0x30303030;
         memcpy(p, &digits, 4);
+    } else if (places == 6) {
+        put_six(p, part);
     } else if (places == 8) {
         attn_put_eight(p, attn_eight_digits(part) + 0x3030303030303030);
     } else {
@@ -100,5 +116,7 @@ size_t attn_write_decimals_ref(char *dst, const float *x, size_t n, int decimals
 {
     if (decimals <= 4)
         return write_all(dst, x, n, decimals, 4);
+    if (decimals <= 6)
+        return write_all(dst, x, n, decimals, 6);
     return decimals <= 8 ? write_all(dst, x, n, decimals, 8) : write_all(dst, x, n, decimals, 9);
 }

@@ -8,15 +8,15 @@
 
 const attn_binary_format attn_binary32 = { 24, -149, 8 }, attn_binary64 = { 53, -1074, 11 };
 
-bool attn_quick_subnormal(uint64_t mantissa, int64_t exponent, uint32_t negative, float *out)
+bool attn_quick_subnormal(uint64_t mantissa, int64_t exponent, uint32_t negative, uint32_t slack, float *out)
 {
     if ((uint64_t)(exponent - ATTN_FIRST_DOUBLE_POWER) > ATTN_LAST_DOUBLE_POWER - ATTN_FIRST_DOUBLE_POWER || mantissa >> 63)
         return false;
     double d = (double)(int64_t)mantissa * attn_double_powers[exponent - ATTN_FIRST_DOUBLE_POWER];
     if (!(d < 0x1p-126))
         return false;
-    uint64_t fixed = (uint64_t)(int64_t)(d * 0x1p180), rest = fixed & 0x7fffffff; /* 31 bits behind 2^-149; off by 4 at most */
-    if (rest - (0x40000000 - 8) <= 16)
+    uint64_t fixed = (uint64_t)(int64_t)(d * 0x1p180), rest = fixed & 0x7fffffff; /* 31 bits behind 2^-149; below 2^54, so off by twice the slack at most */
+    if (rest - (0x40000000 - 2 * slack) <= 4 * slack)
         return false;
     uint32_t bits = ((uint32_t)(fixed >> 31) + (rest > 0x40000000)) | negative << 31;
     memcpy(out, &bits, sizeof bits);

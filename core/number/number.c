@@ -4,7 +4,7 @@
 #include "number/base64.h"
 #include "number/number_digits.h"
 
-/* Halves are rounded again, so that whatever comes is one. */
+/* Rounds to halves first. */
 static size_t write_halves(const attn_kernels *table, char *dst, const float *x, size_t n)
 {
     uint16_t halves[256];
@@ -12,7 +12,7 @@ static size_t write_halves(const attn_kernels *table, char *dst, const float *x,
     while (n > 0) {
         size_t count = n < 256 ? n : 256;
         table->to_half(halves, x, count);
-        p += attn_write_halves(p, halves, count);
+        p += table->write_halves(p, halves, count);
         x += count;
         n -= count;
     }

@@ -152,7 +152,4 @@ static inline void attn_decimals_layout(int decimals, uint8_t source[16], uint8_
     literal[2 + decimals] = ',';
 }
 
-/* n numbers given as float16, each with its comma. */
-size_t attn_write_halves(char *dst, const uint16_t *x, size_t n);
-
 #endif

@@ -2,6 +2,7 @@
  *
  * | entry           | ref | avx2 | avx512 |
  * | write_shortest  | attn_write_shortest_ref | attn_write_shortest_ref | attn_write_shortest_avx512 |
+ * | write_halves    | attn_write_halves_ref | attn_write_halves_ref | attn_write_halves_avx512 |
  * | write_decimals  | attn_write_decimals_ref | attn_write_decimals_avx2 | attn_write_decimals_avx512 |
  * | to_half         | attn_to_half_ref | attn_to_half_avx2 | attn_to_half_avx512 |
  * | from_half       | attn_from_half_ref | attn_from_half_avx2 | attn_from_half_avx512 |
@@ -17,6 +18,9 @@
 
 size_t attn_write_shortest_ref(char *dst, const float *x, size_t n);
 size_t attn_write_shortest_avx512(char *dst, const float *x, size_t n);
+
+size_t attn_write_halves_ref(char *dst, const uint16_t *x, size_t n);
+size_t attn_write_halves_avx512(char *dst, const uint16_t *x, size_t n);
 
 size_t attn_write_decimals_ref(char *dst, const float *x, size_t n, int decimals);
 size_t attn_write_decimals_avx2(char *dst, const float *x, size_t n, int decimals);

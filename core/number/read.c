@@ -81,7 +81,8 @@ static attn_read_result read_float(const char *s, const char *end, float *out, c
     attn_read_result result = take_number(s, end, &t, stop);
     if (result != ATTN_READ_OK)
         return result;
-    if (!t.more && (attn_quick_float(t.mantissa, t.exponent, t.negative, out) || attn_quick_subnormal(t.mantissa, t.exponent, t.negative, out)))
+    if (!t.more && (attn_quick_float(t.mantissa, t.exponent, t.negative, ATTN_SLACK_WHOLE, out) ||
+                    attn_quick_subnormal(t.mantissa, t.exponent, t.negative, ATTN_SLACK_WHOLE, out)))
         return ATTN_READ_OK;
     uint32_t bits = (uint32_t)attn_nearest(&t, &attn_binary32);
     if (bits == 0x7f800000) {
@@ -151,19 +152,17 @@ attn_read_result attn_read_floats(const attn_runtime *rt, const char *s, const c
     if (s == end)
         result = ATTN_READ_CUT;
     while (more && result == ATTN_READ_OK) {
-        const char *number = s;
-        n += table->read_plain(dst + n, max - n, &s, end);
-        if (s > number) { /* it ended behind a comma: look at what follows as if the comma were still there */
-            s--;
-            result = take_comma(&s, end, &more);
-        } else if (n == max) {
+        size_t plain = table->read_plain(dst + n, max - n, &s, end);
+        n += plain;
+        if (plain == 0 && n == max) {
             result = ATTN_READ_FULL;
         } else {
-            result = read_float(s, end, &dst[n], &s);
-            if (result == ATTN_READ_OK) {
-                n++;
+            if (plain == 0)
+                result = read_float(s, end, &dst[n++], &s);
+            if (result == ATTN_READ_OK)
                 result = take_comma(&s, end, &more);
-            }
+            else
+                n--;
         }
     }
     *count = n;

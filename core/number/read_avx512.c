@@ -16,16 +16,8 @@ static inline uint64_t integer_of(__m128i digits)
     return (both & 0xffffffff) * 100000000 + (both >> 32);
 }
 
-/* A number on its way: mantissa * 10^exponent. */
-typedef struct decimal {
-    uint64_t mantissa;
-    int exponent;
-    uint32_t negative;
-    const char *end;
-} decimal;
-
-/* The number that begins at s, a space before it maybe, up to its exponent, or comma, which is at `end` then. Reads 40 bytes. False: left to others. */
-static inline bool read_token(const char *s, decimal *out)
+/* The number that begins at s, a space before it maybe, up to its exponent. Reads 40 bytes. False: left to others. */
+static inline bool read_token(const char *s, attn_token *out)
 {
     if (*s == ' ')
         s++;
@@ -34,48 +26,19 @@ static inline bool read_token(const char *s, decimal *out)
     __m256i x = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)s), _mm256_set1_epi8('0'));
     uint32_t others = _mm256_cmpgt_epu8_mask(x, _mm256_set1_epi8(9));
     uint32_t whole = _tzcnt_u32(others), point = s[whole] == '.', length = _tzcnt_u32(point ? _blsr_u32(others) : others);
-    if (whole != 1 && (whole == 0 || *s == '0'))
+    if (whole != 1 && (whole == 0 || whole > 16 || *s == '0'))
         return false;
-    if (length == whole + 1 || length - point > 16) /* no digit behind the point */
+    if (length == whole + 1) /* no digit behind the point */
         return false;
     out->mantissa = integer_of(_mm256_castsi256_si128(_mm256_maskz_compress_epi8(_bzhi_u32(~others, length), x)));
     out->exponent = (int)whole - 16;
     out->end = s + length;
+    out->slack = ATTN_SLACK_WHOLE;
+    if (length - point > 16) { /* more digits than count */
+        out->slack = ATTN_SLACK_CUT;
+        return out->mantissa >= attn_least_cut;
+    }
     return true;
-}
-
-enum { BATCH = 16 };
-
-/* Texts to decimals, then their exponents, then decimals to floats: steps with short chains keep a processor busier than one long one. And whether a weight
- * has an exponent is a coin's toss: those that have one are listed, which takes no branch. */
-typedef struct batch {
-    decimal decimals[BATCH];
-    const char *comma[BATCH];
-    size_t n;
-    size_t listed[BATCH + 1], list_length;
-} batch;
-
-static inline void read_exponents(batch *b)
-{
-    for (size_t i = 0; i < b->list_length; i++) {
-        size_t at = b->listed[i];
-        decimal *d = &b->decimals[at];
-        if (!attn_read_exponent(&d->end, &d->exponent) || d->end != b->comma[at]) {
-            b->n = at;
-            return;
-        }
-    }
-}
-
-/* The floats of a batch, up to the first that is left to others. Returns how many. */
-static inline size_t convert(float *dst, const batch *b)
-{
-    for (size_t i = 0; i < b->n; i++) {
-        const decimal *d = &b->decimals[i];
-        if (!attn_quick_float(d->mantissa, d->exponent, d->negative, &dst[i]) && !attn_quick_subnormal(d->mantissa, d->exponent, d->negative, &dst[i]))
-            return i;
-    }
-    return b->n;
 }
 
 /* Commas, 64 characters at a time. */
@@ -101,45 +64,37 @@ static inline const char *next_comma(commas *c, const char *s)
 }
 
 /* At most max numbers from s on, up to the first one that is not simple. */
-static inline void read_batch(batch *b, commas *c, const char *s, size_t max)
+static inline void read_batch(attn_token_batch *b, commas *c, const char *s, size_t max)
 {
-    b->n = 0;
-    b->list_length = 0;
+    b->n = b->list_length = 0;
     while (b->n < max) {
-        decimal *d = &b->decimals[b->n];
         const char *comma = next_comma(c, s);
-        if (!comma || !read_token(s, d))
+        if (!comma || !read_token(s, &b->token[b->n]))
             break;
-        b->comma[b->n] = comma;
-        b->listed[b->list_length] = b->n;
-        b->list_length += d->end != comma;
+        attn_batch_add(b, comma);
         s = comma + 1;
-        b->n++;
     }
 }
 
-/* As many numbers as are simple. */
+/* As many numbers as are simple; then *s is where the last one ended. */
 static size_t read_run(float *dst, size_t max, const char **s, const char *end)
 {
-    commas c = { NULL, *s, end, 0 };
+    const char *p = *s;
+    commas c = { NULL, p, end, 0 };
     size_t n = 0, asked, got;
-    batch b;
+    attn_token_batch b;
     do {
-        asked = max - n < BATCH ? max - n : BATCH;
-        read_batch(&b, &c, *s, asked);
-        read_exponents(&b);
-        got = convert(dst + n, &b);
-        if (got > 0)
-            *s = b.comma[got - 1] + 1;
+        asked = max - n < ATTN_BATCH ? max - n : ATTN_BATCH;
+        read_batch(&b, &c, p, asked);
+        got = attn_batch_floats(dst + n, &b, s);
         n += got;
-    } while (got == asked && n < max);
+        p = *s + 1;
+    } while (got == asked && **s == ',' && n < max);
     return n;
 }
 
 size_t attn_read_plain_avx512(float *dst, size_t max, const char **s, const char *end)
 {
-    size_t n = read_run(dst, max, s, end);
-    while (n < max && end - *s >= 128 && attn_read_plain_ref(dst + n, 1, s, end))
-        n += 1 + read_run(dst + n + 1, max - n - 1, s, end);
-    return n + attn_read_plain_ref(dst + n, max - n, s, end);
+    size_t n = max > 0 ? read_run(dst, max, s, end) : 0;
+    return n > 0 ? n : attn_read_plain_ref(dst, max > 1 && end - *s >= 128 ? 1 : max, s, end);
 }

@@ -1,4 +1,4 @@
-/* shortest_avx512.c - the shortest text of sixteen float32 at a time: the steps of attn_shortest in lanes, then a byte shuffle a number, from a
+/* shortest_avx512.c - the shortest text of sixteen float32 or float16 at a time: the steps of attn_shortest in lanes, then a byte shuffle a number, from a
  * table with a row for each exponent and number of digits. Nothing is left to the plain code: zeros, subnormals and null have no slow path.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "number/number_avx512.h"
@@ -113,23 +113,41 @@ static inline __m512i last_digit(__m512i rest)
     return _mm512_max_epi64(place, _mm512_set1_epi64(-1));
 }
 
-static inline void find_digits(group *g, __m512i bits, const window *w)
+/* How numbers lie in their bits; `least`: 2^least is the last bit of a subnormal. */
+typedef struct format {
+    uint32_t infinity, fraction, hidden;
+    int fraction_bits, least;
+} format;
+
+static const format binary32 = { 0x7f800000, 0x7fffff, 0x800000, 23, -149 }, binary16 = { 0x7c00, 0x3ff, 0x400, 10, -24 };
+
+static inline void find_digits(group *g, __m512i size, __mmask16 negative, format f, const window *w)
 {
-    __m512i size = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
-    __m512i exponent = _mm512_srli_epi32(size, 23), fraction = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffff));
+    __m512i exponent = _mm512_srli_epi32(size, (unsigned)f.fraction_bits), fraction = _mm512_and_si512(size, _mm512_set1_epi32((int)f.fraction));
+    __m512i hidden = _mm512_set1_epi32((int)f.hidden);
     __mmask16 normal = _mm512_cmpneq_epi32_mask(exponent, _mm512_setzero_si512());
-    __m512i c = _mm512_mask_or_epi32(fraction, normal, fraction, _mm512_set1_epi32(0x800000));
-    __m512i q = _mm512_sub_epi32(_mm512_max_epi32(exponent, _mm512_set1_epi32(1)), _mm512_set1_epi32(150));
+    __m512i c = _mm512_mask_or_epi32(fraction, normal, fraction, hidden);
+    __m512i q = _mm512_add_epi32(_mm512_max_epi32(exponent, _mm512_set1_epi32(1)), _mm512_set1_epi32(f.least - 1));
     __mmask16 uneven = _mm512_mask_cmpeq_epi32_mask(_mm512_cmpgt_epi32_mask(exponent, _mm512_set1_epi32(1)), fraction, _mm512_setzero_si512());
     g->zero = _mm512_testn_epi32_mask(size, size);
-    g->null = _mm512_cmpge_epu32_mask(size, _mm512_set1_epi32(0x7f800000));
-    g->negative = _mm512_movepi32_mask(bits) & (uint32_t)~g->null;
+    g->null = _mm512_cmpge_epu32_mask(size, _mm512_set1_epi32((int)f.infinity));
+    g->negative = negative & (uint32_t)~g->null;
     __mmask16 special = g->zero | g->null; /* go through as 1, so that nothing can go astray */
-    c = _mm512_mask_mov_epi32(c, special, _mm512_set1_epi32(0x800000));
-    q = _mm512_mask_mov_epi32(q, special, _mm512_set1_epi32(-23));
+    c = _mm512_mask_mov_epi32(c, special, hidden);
+    q = _mm512_mask_mov_epi32(q, special, _mm512_set1_epi32(-f.fraction_bits));
     __m512i u = shortest(c, q, uneven, w, &g->exponent);
     u = fill_nine(u, &g->exponent);
     g->nine = _mm512_mask_mov_epi32(u, g->zero, _mm512_setzero_si512());
+}
+
+static inline void find_float_digits(group *g, __m512i bits, const window *w)
+{
+    find_digits(g, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)), _mm512_movepi32_mask(bits), binary32, w);
+}
+
+static inline void find_half_digits(group *g, __m256i bits, const window *w)
+{
+    find_digits(g, _mm512_cvtepu16_epi32(_mm256_and_si256(bits, _mm256_set1_epi16(0x7fff))), _mm256_movepi16_mask(bits), binary16, w);
 }
 
 static inline void lay_out(group *g)
@@ -172,21 +190,37 @@ static inline char *put_group(char *p, const group *g, size_t count, const char 
     return p;
 }
 
-/* At most 16 * GROUPS numbers. */
-static inline char *write_block(char *p, const float *x, size_t n, const window *w, const char *rows)
+static inline __mmask16 first_of(size_t left)
 {
-    group g[GROUPS];
+    return (__mmask16)(left < 16 ? (1u << left) - 1 : 0xffff);
+}
+
+/* The texts of n numbers whose digits are found. */
+static inline char *put_groups(char *p, group *g, size_t n, const char *rows)
+{
     size_t groups = (n + 15) / 16;
-    for (size_t i = 0; i < groups; i++) {
-        size_t left = n - 16 * i;
-        __mmask16 there = (__mmask16)(left < 16 ? (1u << left) - 1 : 0xffff);
-        find_digits(&g[i], _mm512_maskz_loadu_epi32(there, x + 16 * i), w);
-    }
     for (size_t i = 0; i < groups; i++)
         lay_out(&g[i]);
     for (size_t i = 0; i < groups; i++)
         p = put_group(p, &g[i], n - 16 * i < 16 ? n - 16 * i : 16, rows);
     return p;
+}
+
+/* At most 16 * GROUPS numbers. */
+static inline char *write_block(char *p, const float *x, size_t n, const window *w, const char *rows)
+{
+    group g[GROUPS];
+    for (size_t i = 0; 16 * i < n; i++)
+        find_float_digits(&g[i], _mm512_maskz_loadu_epi32(first_of(n - 16 * i), x + 16 * i), w);
+    return put_groups(p, g, n, rows);
+}
+
+static inline char *write_half_block(char *p, const uint16_t *x, size_t n, const window *w, const char *rows)
+{
+    group g[GROUPS];
+    for (size_t i = 0; 16 * i < n; i++)
+        find_half_digits(&g[i], _mm256_maskz_loadu_epi16(first_of(n - 16 * i), x + 16 * i), w);
+    return put_groups(p, g, n, rows);
 }
 
 size_t attn_write_shortest_avx512(char *dst, const float *x, size_t n)
@@ -197,4 +231,14 @@ size_t attn_write_shortest_avx512(char *dst, const float *x, size_t n)
     for (; n > 16 * GROUPS; x += 16 * GROUPS, n -= 16 * GROUPS)
         p = write_block(p, x, 16 * GROUPS, &w, rows);
     return (size_t)(write_block(p, x, n, &w, rows) - dst);
+}
+
+size_t attn_write_halves_avx512(char *dst, const uint16_t *x, size_t n)
+{
+    const char *rows = (const char *)attn_tables()->rows;
+    window w = load_window();
+    char *p = dst;
+    for (; n > 16 * GROUPS; x += 16 * GROUPS, n -= 16 * GROUPS)
+        p = write_half_block(p, x, 16 * GROUPS, &w, rows);
+    return (size_t)(write_half_block(p, x, n, &w, rows) - dst);
 }

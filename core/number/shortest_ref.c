@@ -133,7 +133,7 @@ static inline number half_parts(uint32_t bits)
     return parts(bits >> 15, exponent, bits & 0x3ff, 0x400, 149 - 24, exponent < 31);
 }
 
-size_t attn_write_halves(char *dst, const uint16_t *x, size_t n)
+size_t attn_write_halves_ref(char *dst, const uint16_t *x, size_t n)
 {
     const attn_number_tables *tables = attn_tables();
     char *p = dst;

@@ -12,7 +12,7 @@
 
 typedef struct attn_number_style {
     int decimals; /* 0: shortest exact; 1 to 9: that many digits after the point (numbers of 1e9 and more stay shortest exact) */
-    bool half;    /* shortest that reads back as the same float16; values are halves already (attn_round_to_half). decimals 0 only */
+    bool half;    /* the shortest that reads back as the same float16; values are rounded to one first. decimals 0 only */
 } attn_number_style;
 
 enum { ATTN_NUMBER_BYTES = 24 }; /* the most one number and its comma take, in any style */

@@ -1,5 +1,6 @@
-/* bench_number.c - nanoseconds a number, one core, for each table of kernels; prints a table in Markdown. `bench_number --dump FOLDER` writes the same data as
- * raw float32 files, for bench_orjson.py. Each figure is the best of many runs of a few hundred microseconds: other work only makes a run longer.
+/* bench_number.c - nanoseconds a number, one core, for each table of kernels; prints a table in Markdown. `bench_number FILE.f32 ...` takes raw float32 files
+ * (of each the first million numbers) instead of data made here; bench_number.py makes such files of a model's maps and puts other libraries beside it. Each
+ * figure is the best of many runs: other work only makes a run longer.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "attn_number.h"
 #include "math/kernels.h"
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUMBERS = 16384, ROW = 128 };
+enum { MADE = 16384, ROW = 128, MOST = 1 << 20 };
 
 static uint64_t state = 88172645463325252;
 
@@ -32,7 +33,7 @@ static double normal(void)
 /* Rows of a softmax of scores with this deviation; the keys behind the query weigh 0 when causal. */
 static void softmax_rows(float *x, double deviation, bool causal)
 {
-    for (size_t i = 0; i < NUMBERS; i += ROW) {
+    for (size_t i = 0; i < MADE; i += ROW) {
         double e[ROW], sum = 0;
         for (size_t j = 0; j < ROW; j++)
             sum += e[j] = causal && j > i / ROW % ROW ? 0 : exp(deviation * normal());
@@ -58,20 +59,20 @@ static void causal(float *x)
 
 static void context(float *x)
 {
-    for (size_t i = 0; i < NUMBERS; i++)
+    for (size_t i = 0; i < MADE; i++)
         x[i] = (float)(0.5 * normal());
 }
 
 static void subnormal(float *x)
 {
-    for (size_t i = 0; i < NUMBERS; i++)
+    for (size_t i = 0; i < MADE; i++)
         x[i] = (float)(uniform() * 1e-39);
 }
 
 /* Any bits but those of infinities and NaN. */
 static void any(float *x)
 {
-    for (size_t i = 0; i < NUMBERS; i++) {
+    for (size_t i = 0; i < MADE; i++) {
         uniform();
         uint32_t bits = (uint32_t)(state >> 20);
         if ((bits & 0x7f800000) == 0x7f800000)
@@ -87,17 +88,18 @@ static const struct {
 
 typedef struct job {
     const attn_runtime *rt;
-    float x[NUMBERS], back[NUMBERS];
-    uint16_t halves[NUMBERS];
-    char text[NUMBERS * ATTN_NUMBER_BYTES + 64];
+    size_t n; /* numbers, a multiple of ROW */
+    float *x, *back;
+    uint16_t *halves;
+    uint8_t *bytes;
+    char *text;
     size_t length;
-    uint8_t bytes[NUMBERS * 4 + 64];
 } job;
 
 static void write_rows(job *j, attn_number_style style)
 {
     char *p = j->text;
-    for (size_t i = 0; i < NUMBERS; i += ROW)
+    for (size_t i = 0; i < j->n; i += ROW)
         p += attn_write_floats(j->rt, p, j->x + i, ROW, style);
     j->length = (size_t)(p - j->text);
 }
@@ -126,23 +128,23 @@ static void read_text(job *j)
 {
     size_t count;
     const char *stop;
-    if (attn_read_floats(j->rt, j->text, j->text + j->length, j->back, NUMBERS, &count, &stop) != ATTN_READ_CUT || count != NUMBERS)
+    if (attn_read_floats(j->rt, j->text, j->text + j->length, j->back, j->n, &count, &stop) != ATTN_READ_CUT || count != j->n)
         exit(EXIT_FAILURE);
 }
 
 static void to_half(job *j)
 {
-    attn_to_half(j->rt, j->halves, j->x, NUMBERS);
+    attn_to_half(j->rt, j->halves, j->x, j->n);
 }
 
 static void from_half(job *j)
 {
-    attn_from_half(j->rt, j->back, j->halves, NUMBERS);
+    attn_from_half(j->rt, j->back, j->halves, j->n);
 }
 
 static void encode(job *j)
 {
-    j->length = attn_base64_encode(j->rt, j->text, j->x, sizeof j->x);
+    j->length = attn_base64_encode(j->rt, j->text, j->x, j->n * sizeof *j->x);
 }
 
 static void decode(job *j)
@@ -152,7 +154,22 @@ static void decode(job *j)
         exit(EXIT_FAILURE);
 }
 
-/* In this order: what reads finds the text that the one before it has written. */
+/* What Python makes of a float32 that it holds as a double: up to 17 digits. Written once for each data, by printf; that is not measured. */
+static void print_doubles(job *j)
+{
+    char *p = j->text;
+    for (size_t i = 0; i < j->n; i++)
+        p += sprintf(p, "%.17g,", (double)j->x[i]);
+    j->length = (size_t)(p - j->text);
+}
+
+/* The bytes that the four before it read or write, moved only. */
+static void copy(job *j)
+{
+    memcpy(j->back, j->x, j->n * sizeof *j->x);
+}
+
+/* In this order: what reads finds the text that the one before it has written. Without a name: not measured. */
 static const struct {
     const char *name;
     void (*run)(job *);
@@ -162,71 +179,109 @@ static const struct {
     { "write 4 decimals", write_4 },
     { "write 6 decimals", write_6 },
     { "read 6 decimals", read_text },
+    { NULL, print_doubles },
+    { "read 17 digits", read_text },
     { "write float16", write_half },
     { "to float16", to_half },
     { "from float16", from_half },
     { "to base64", encode },
     { "from base64", decode },
+    { "memcpy", copy },
 };
 
 static double best_ns(void (*run)(job *), job *j)
 {
     double best = 1e9;
     uint64_t begun = attn_clock_ns();
-    for (int i = 0; i < 300 && (i < 20 || attn_clock_ns() - begun < 50000000); i++) {
+    for (int i = 0; i < 300 && (i < 20 || attn_clock_ns() - begun < 150000000); i++) {
         uint64_t from = attn_clock_ns();
         run(j);
         double took = (double)(attn_clock_ns() - from);
         best = took < best ? took : best;
     }
-    return best / NUMBERS;
+    return best / (double)j->n;
 }
 
-static int dump(const char *folder)
+/* Sets j->x and j->n from a file; false with a message. */
+static bool load(job *j, const char *path)
 {
-    static float x[NUMBERS];
-    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
-        char path[4096];
-        snprintf(path, sizeof path, "%s/%s.f32", folder, sets[s].name);
-        sets[s].fill(x);
-        FILE *f = fopen(path, "wb");
-        if (!f || fwrite(x, sizeof x, 1, f) != 1 || fclose(f) != 0) {
-            perror(path);
-            return EXIT_FAILURE;
-        }
-    }
-    return EXIT_SUCCESS;
+    FILE *f = fopen(path, "rb");
+    j->n = f ? fread(j->x, sizeof *j->x, MOST, f) / ROW * ROW : 0;
+    if (f)
+        fclose(f);
+    if (j->n == 0)
+        fprintf(stderr, "%s: no row of %d float32\n", path, ROW);
+    return j->n > 0;
 }
 
-static void bench_table(const attn_runtime *rt, job *j)
+static void bench_data(job *j, const char *name)
 {
-    j->rt = rt;
-    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
-        sets[s].fill(j->x);
-        printf("| %s | %s |", attn_runtime_kernels(rt), sets[s].name);
-        for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
+    printf("| %s | %s |", attn_runtime_kernels(j->rt), name);
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        if (jobs[i].name)
             printf(" %.2f |", best_ns(jobs[i].run, j));
-        printf("\n");
+        else
+            jobs[i].run(j);
+        fflush(stdout);
     }
+    printf("\n");
+}
+
+static bool bench_table(job *j, char **paths, int num_paths)
+{
+    bool good = true;
+    for (int i = 0; i < num_paths && good; i++) {
+        const char *slash = strrchr(paths[i], '/');
+        good = load(j, paths[i]);
+        if (good)
+            bench_data(j, slash ? slash + 1 : paths[i]);
+    }
+    for (size_t s = 0; s < sizeof sets / sizeof *sets && num_paths == 0; s++) {
+        j->n = MADE;
+        sets[s].fill(j->x);
+        bench_data(j, sets[s].name);
+    }
+    return good;
+}
+
+/* Room for the longest data, touched, so that no run pays for fresh pages. */
+static bool make_room(job *j)
+{
+    const size_t text = (size_t)MOST * 32;
+    j->x = calloc(MOST, sizeof *j->x);
+    j->back = calloc(MOST, sizeof *j->back);
+    j->halves = calloc(MOST, sizeof *j->halves);
+    j->bytes = calloc(MOST * 4 + 64, 1);
+    j->text = malloc(text);
+    if (!j->x || !j->back || !j->halves || !j->bytes || !j->text)
+        return false;
+    memset(j->text, 1, text);
+    return true;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--dump") == 0)
-        return dump(argv[2]);
-    static job j;
+    job j;
+    if (!make_room(&j))
+        return EXIT_FAILURE;
     printf("ns a number\n\n| kernels | data |");
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
-        printf(" %s |", jobs[i].name);
-    printf("\n|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+        if (jobs[i].name)
+            printf(" %s |", jobs[i].name);
+    printf("\n|---|---|");
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
+        printf("%s", jobs[i].name ? "---|" : "");
+    printf("\n");
     const attn_kernels *const *tables = attn_kernels_all();
-    for (size_t i = 0; tables[i]; i++) {
+    bool good = true;
+    for (size_t i = 0; tables[i] && good; i++) {
         attn_runtime *rt;
         attn_runtime_options options = { .threads = 1, .kernels = tables[i]->name };
         if (attn_runtime_new(&rt, &options, NULL) != ATTN_OK)
             return EXIT_FAILURE;
-        bench_table(rt, &j);
+        j.rt = rt;
+        good = bench_table(&j, argv + 1, argc - 1);
         attn_runtime_free(rt);
     }
-    return EXIT_SUCCESS;
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -102,6 +102,60 @@ static void check_around(void (*check)(const char *), const char *expansion)
     check(text);
 }
 
+/* What the quick readers cut after sixteen digits, where the digits that they leave out decide. */
+START_TEST(digits_beyond_the_sixteenth_count)
+{
+    uint64_t state = 521288629;
+    char text[512];
+    for (int i = 0; i < 4000; i++) {
+        uint32_t bits = (uint32_t)random_bits(&state) & 0x7fffffff;
+        if (i % 4) /* 2^-20 to 2^10, which are written without exponents as well */
+            bits = (bits & 0x007fffff) | (uint32_t)(107 + random_bits(&state) % 30) << 23;
+        if (bits >= 0x7f7fffff)
+            continue;
+        double middle = ((double)float_of(bits) + (double)float_of(bits + 1)) / 2;
+        for (int digits = 15; digits < 26; digits++) {
+            sprintf(text, i % 2 ? "%.*f" : "%.*e", digits, middle);
+            check_float(text);
+            size_t last = strcspn(text, "e") - 1;
+            text[last] = (char)(text[last] == '9' ? '8' : text[last] + 1);
+            check_float(text);
+        }
+    }
+}
+END_TEST
+
+/* Wherever a batch or a chunk ends, and whatever stands behind the bracket. */
+START_TEST(rows_of_any_numbers_are_read_up_to_their_bracket)
+{
+    uint64_t state = 123456789;
+    static char text[400 * 130];
+    static float expected[400], got[400];
+    for (int round = 0; round < 600; round++) {
+        size_t n = 1 + random_bits(&state) % (round % 4 ? 40 : 300), count;
+        char *p = text;
+        for (size_t i = 0; i < n; i++, *p++ = i < n ? ',' : ']') {
+            do {
+                if (round % 3) /* most of them simple ones */
+                    sprintf(p, round % 3 == 1 ? "%.9g" : "%.17g", (double)float_of((uint32_t)random_bits(&state) % 0x20000000 + 0x20000000));
+                else
+                    random_number(p, &state);
+                expected[i] = strtof(p, NULL);
+            } while (isinf(expected[i]));
+            p += strlen(p);
+        }
+        const char *bracket = p - 1, *stop;
+        for (int i = 0; i < round % 5 * 100; i++)
+            p += sprintf(p, i % 10 ? ",0" : ",[1");
+        for (size_t t = 0; runtimes[t]; t++) {
+            REQUIRE(attn_read_floats(runtimes[t], text, p, got, n, &count, &stop) == ATTN_READ_OK && count == n && stop == bracket,
+                    "%s reads %zu of %zu numbers and stops at %.20s", attn_runtime_kernels(runtimes[t]), count, n, stop);
+            REQUIRE(memcmp(got, expected, n * sizeof *got) == 0, "%s reads other numbers in round %d", attn_runtime_kernels(runtimes[t]), round);
+        }
+    }
+}
+END_TEST
+
 START_TEST(points_halfway_between_floats_go_to_the_even_one)
 {
     uint64_t state = 362436069;
@@ -412,6 +466,8 @@ int main(void)
 {
     const TTest *const tests[] = {
         random_texts_are_rounded_correctly,
+        digits_beyond_the_sixteenth_count,
+        rows_of_any_numbers_are_read_up_to_their_bracket,
         points_halfway_between_floats_go_to_the_even_one,
         points_halfway_between_doubles_go_to_the_even_one,
         the_ends_of_the_ranges_are_where_they_are,

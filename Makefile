@@ -170,7 +170,16 @@ contract: setup-build
 	$(MAKE) all
 	tests/contract/run.sh
 
-setup-build setup-check setup-explorer setup-lint:
+## check-deploy: everything in deploy/ against the programs it is for (nginx, HAProxy, Prometheus, Helm, Ray, ...); sets up what it can, skips the rest by name
+check-deploy: setup-build setup-deploy
+	$(MAKE) all
+	tests/deploy/run.sh build/release/attnd $(NAMES)
+
+## manifests: deploy/kubernetes/ from the chart in deploy/helm; needs helm
+manifests:
+	deploy/kubernetes/generate.py
+
+setup-build setup-check setup-explorer setup-lint setup-deploy:
 	deploy/setup.sh $(patsubst setup-%,%,$@)
 
 ## openapi: api/openapi.json from api/openapi.yaml
@@ -191,6 +200,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer check-deploy manifests lint fuzz bench contract setup-build setup-check setup-explorer setup-lint setup-deploy openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

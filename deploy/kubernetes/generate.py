@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Writes the plain manifests of this folder from the chart in ../helm/attnd and values.yaml beside this file: one file for each template, and kustomization.yaml.
 
-    deploy/kubernetes/generate.py [--check]     HELM=program; --check writes nothing and fails when a file is not what would be written
+    deploy/kubernetes/generate.py [--check | --check-sum]     HELM=program
 
-What only Helm needs is left out.
+--check writes nothing and fails when a file is not what would be written. --check-sum needs no Helm: it fails when the chart or these files are not those of the
+last time, by the sums in kustomization.yaml. What only Helm needs is left out of the manifests.
 SPDX-License-Identifier: Apache-2.0
 """
+import hashlib
 import os
 import re
 import subprocess
@@ -16,6 +18,28 @@ CHART = os.path.join(HERE, "..", "helm", "attnd")
 KUBERNETES = "1.33.0"  # what templates are told; only the chart's kubeVersion looks at it
 HEAD = "# Made by deploy/kubernetes/generate.py (make manifests) from the chart; edit that.\n# SPDX-License-Identifier: Apache-2.0\n"
 KEPT = ("generate.py", "values.yaml")
+
+
+def sum_of(texts):
+    digest = hashlib.sha256()
+    for name, text in sorted(texts.items()):
+        digest.update(f"{name} {len(text)}\n{text}".encode())
+    return digest.hexdigest()
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def sums(manifests):
+    """Two comment lines: of what goes in, and of what came out."""
+    inputs = {"values": read(os.path.join(HERE, "values.yaml")), "generate": read(os.path.abspath(__file__))}
+    for folder, _, names in os.walk(CHART):
+        for name in names:
+            path = os.path.join(folder, name)
+            inputs[os.path.relpath(path, CHART)] = read(path)
+    return f"# in {sum_of(inputs)}\n# out {sum_of(manifests)}\n"
 
 
 def render():
@@ -30,17 +54,31 @@ def render():
         files.setdefault(source[1], []).append(body)
     made = {name: HEAD + "---\n".join(bodies) for name, bodies in files.items()}
     resources = "".join(f"  - {name}\n" for name in sorted(made))
-    made["kustomization.yaml"] = HEAD + "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n" + resources
+    made["kustomization.yaml"] = HEAD + sums(made) + "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n" + resources
     return made
 
 
+def there_now():
+    return {name for name in os.listdir(HERE) if name not in KEPT and not name.startswith((".", "__"))}
+
+
+def check_sum():
+    manifests = {name: read(os.path.join(HERE, name)) for name in there_now() - {"kustomization.yaml"}}
+    if sums(manifests) in read(os.path.join(HERE, "kustomization.yaml")):
+        return 0
+    print("deploy/kubernetes is not of today's chart: make manifests", file=sys.stderr)
+    return 1
+
+
 def main():
+    if "--check-sum" in sys.argv[1:]:
+        return check_sum()
     made = render()
-    there = {name for name in os.listdir(HERE) if name not in KEPT and not name.startswith((".", "__"))}
+    there = there_now()
     stale = sorted(there - made.keys())
     for name, text in made.items():
         path = os.path.join(HERE, name)
-        if not os.path.exists(path) or open(path, encoding="utf-8").read() != text:
+        if not os.path.exists(path) or read(path) != text:
             stale.append(name)
     if "--check" in sys.argv[1:]:
         for name in stale:

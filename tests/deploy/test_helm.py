@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 import glob
 import json
 import os
+import shutil
 import subprocess
 
 from case import DEPLOY, HERE, KUBERNETES, Case, harness, make_certificate, options, package, run, tool
@@ -13,9 +14,9 @@ CHART = os.path.join(DEPLOY, "helm", "attnd")
 SETS = [None] + sorted(glob.glob(os.path.join(HERE, "values", "*.yaml")))
 
 
-def documents(values=None, *options):
+def documents(values=None, *options, chart=CHART):
     yaml = package("yaml")
-    command = [tool("helm"), "template", "test", CHART, "--kube-version", "1.33.0", *(["--values", values] if values else []), *options]
+    command = [tool("helm"), "template", "test", chart, "--kube-version", "1.33.0", *(["--values", values] if values else []), *options]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return [d for d in yaml.safe_load_all(done.stdout) if d]
 
@@ -145,6 +146,23 @@ class Chart(Case):
             status, said = run(tool("helm"), "template", "test", CHART, "--kube-version", "1.33.0", "--set", wrong)
             self.assertNotEqual(status, 0, wrong)
             self.assertIn("values don't meet the specifications of the schema", said, wrong)
+
+    def test_the_notes_say_what_was_chosen(self):
+        """helm shows them after an installation alone; so a copy of the chart has them in a ConfigMap."""
+        copy = os.path.join(self.folder, "chart")
+        shutil.copytree(CHART, copy)
+        with open(os.path.join(copy, "templates", "NOTES.txt"), encoding="utf-8") as file:
+            notes = file.read()
+        with open(os.path.join(copy, "templates", "_notes.tpl"), "w", encoding="utf-8") as file:
+            file.write('{{ define "notes" }}' + notes + "{{ end }}")
+        with open(os.path.join(copy, "templates", "notes.yaml"), "w", encoding="utf-8") as file:
+            file.write('kind: Notes\ntext: {{ include "notes" . | quote }}\n')
+        said = [find(documents(values, chart=copy), "Notes")[0]["text"] for values in (None, os.path.join(HERE, "values", "full.yaml"))]
+        self.assertIn("curl -s http://localhost:8080/v1/attention -H 'Accept", said[0])
+        self.assertIn("Everybody", said[0])
+        self.assertIn("curl -s -k https://localhost:8080/v1/attention -H \"Authorization: Bearer $KEY\"", said[1])
+        self.assertIn("attnd_queue_length", said[1])
+        self.assertNotIn("Everybody", said[1])
 
     def test_manifests_are_what_the_chart_makes_today(self):
         tool("helm")

@@ -10,6 +10,8 @@ import subprocess
 
 from case import DEPLOY, HERE, KUBERNETES, Case, harness, make_certificate, options, package, run, tool
 
+import fake_hub  # noqa: E402, of tests/http
+
 CHART = os.path.join(DEPLOY, "helm", "attnd")
 SETS = [None] + sorted(glob.glob(os.path.join(HERE, "values", "*.yaml")))
 
@@ -119,6 +121,41 @@ class Chart(Case):
         self.assertLessEqual(missing, {"--api-key-file", "--tls-cert", "--tls-key"})
         if missing:
             self.skipTest("all but what this build does not have: " + ", ".join(sorted(missing)))
+
+    def test_what_the_init_container_fetches_is_all_the_server_needs(self):
+        """Both with the chart's arguments and environment, on this machine: the first with a hub of ours, the second with a cache it may not write and no hub."""
+        pod = find(documents(os.path.join(HERE, "values", "hub.yaml"), "--set", "models={org/bert}"), "Deployment")[0]["spec"]["template"]["spec"]
+        fetch, serve = pod["initContainers"][0], pod["containers"][0]
+        cache, source = os.path.join(self.folder, "cache"), os.path.join(harness.ROOT, "tests", "golden", "models", "bert")
+        os.mkdir(cache)
+        hub = fake_hub.Hub()
+        self.addCleanup(hub.stop)
+        files = {}
+        for name in os.listdir(source):
+            with open(os.path.join(source, name), "rb") as file:
+                files[name] = file.read()
+        hub.add("org/bert", "main", files)
+
+        def environment(container, **more):
+            return dict({e["name"]: e["value"].replace("/cache", cache) for e in container["env"]}, HF_ENDPOINT=hub.url, **more)
+
+        self.ok(harness.PROGRAM, *fetch["args"], env=environment(fetch))
+        asked = len(hub.seen)
+        self.assertGreater(asked, 1)
+        self.ok("chmod", "-R", "a-w,a+rX", cache)
+        os.chmod(self.folder, 0o755)
+        program = shutil.copy(harness.PROGRAM, self.folder)  # where any user may run it
+        args = serve["args"] + ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--log-format", "text"]  # the later ones win
+        user = {"user": 65532, "group": 65532, "extra_groups": []} if os.getuid() == 0 else {}
+        with subprocess.Popen([program, *args], env=environment(serve), stderr=subprocess.PIPE, text=True, **user) as process:
+            log = []
+            for line in process.stderr:
+                log.append(line)
+                if "listening on" in line:
+                    break
+            process.terminate()
+        self.assertIn("listening on", log[-1], "".join(log))
+        self.assertEqual(len(hub.seen), asked)
 
     def test_a_million_is_not_a_float_and_lists_repeat(self):
         args = find(documents(os.path.join(HERE, "values", "full.yaml")), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]

@@ -178,6 +178,7 @@ check-deploy: setup-build setup-deploy
 ## manifests: deploy/kubernetes/ from the chart in deploy/helm; needs helm
 manifests:
 	deploy/kubernetes/generate.py
+.PHONY: check-deploy manifests setup-deploy
 
 setup-build setup-check setup-explorer setup-lint setup-deploy:
 	deploy/setup.sh $(patsubst setup-%,%,$@)
@@ -200,6 +201,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer check-deploy manifests lint fuzz bench contract setup-build setup-check setup-explorer setup-lint setup-deploy openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

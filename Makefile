@@ -169,7 +169,17 @@ contract: setup-build
 	$(MAKE) all
 	tests/contract/run.sh
 
-setup-build setup-check setup-explorer setup-lint:
+## check-deploy: everything in deploy/ against the programs it is for (nginx, HAProxy, Prometheus, Helm, Ray, ...); sets up what it can, skips the rest by name
+check-deploy: setup-build setup-deploy
+	$(MAKE) all
+	tests/deploy/run.sh build/release/attnd $(NAMES)
+
+## manifests: deploy/kubernetes/ from the chart in deploy/helm; needs helm
+manifests:
+	deploy/kubernetes/generate.py
+.PHONY: check-deploy manifests setup-deploy
+
+setup-build setup-check setup-explorer setup-lint setup-deploy:
 	deploy/setup.sh $(patsubst setup-%,%,$@)
 
 ## openapi: api/openapi.json from api/openapi.yaml

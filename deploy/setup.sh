@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that building, checking or running attnd needs, and says so. `make run` and `make check` call it; so does the Dockerfile.
-#   deploy/setup.sh build | check | explorer | lint | runtime
+#   deploy/setup.sh build | check | explorer | lint | runtime | deploy
 # As root it calls apt-get; with sudo at hand it goes through that; otherwise it prints the one command to type and fails.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
@@ -17,8 +17,11 @@ explorer) # node and npm of another origin are as good
     ;;
 lint) wanted="clang-format universal-ctags" ;;
 runtime) wanted="$runtime" ;;
+deploy) # what tests/deploy holds deploy/ to; installed on a host, the first three also start as services
+    wanted="prometheus nginx-light haproxy openssl strace systemd python3-venv"
+    ;;
 *)
-    echo "usage: $0 build | check | explorer | lint | runtime" >&2
+    echo "usage: $0 build | check | explorer | lint | runtime | deploy" >&2
     exit 2
     ;;
 esac

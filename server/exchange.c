@@ -13,9 +13,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "access.h"
 #include "answers.h"
 #include "compress.h"
 #include "log.h"
+#include "wire.h"
 
 enum {
     BODY_FIRST_BYTES = 64 << 10, /* a body's first buffer; it then doubles */
@@ -125,6 +127,7 @@ void srv_exchange_drop(srv_exchange *x)
     srv_budget_release(&server->budget, &x->account);
     srv_pipe_fini(&x->pipe);
     attn_free(x->text);
+    srv_access_leave(x);
     bool counted = x->counted;
     attn_free(x->uri);
     attn_free(x);
@@ -161,22 +164,23 @@ bool srv_exchange_move(srv_exchange *x, srv_phase from, srv_phase to)
     return atomic_compare_exchange_strong(&x->phase, &expected, (int)to);
 }
 
-/* In the middle of a body: answers past libmicrohttpd. */
-static void cut(srv_exchange *x, srv_phase from, const api_problem *problem)
+/* In the middle of a body: answers past libmicrohttpd. `http`: this is the HTTP thread. */
+static void cut(srv_exchange *x, srv_phase from, const api_problem *problem, bool http)
 {
     if (!srv_exchange_move(x, from, SRV_CUT))
         return;
     atomic_store(&x->discard_since_ns, attn_clock_ns());
     if (problem)
         srv_answer_problem(x, problem);
-    srv_answer_raw(x);
+    if (http || !srv_wire_defer(x->socket, x))
+        srv_answer_raw(x);
 }
 
 void srv_exchange_refuse(srv_exchange *x, srv_phase from, api_code code, const char *detail)
 {
     api_problem problem = { .code = API_OK };
     api_fail(&problem, code, NULL, "%s", detail);
-    cut(x, from, from == SRV_RECEIVING ? &problem : NULL); /* who discards has an answer already */
+    cut(x, from, from == SRV_RECEIVING ? &problem : NULL, false); /* who discards has an answer already */
 }
 
 void srv_exchange_give_up(srv_exchange *x, api_code code, const char *detail)
@@ -311,11 +315,11 @@ static bool check_codings(const srv_exchange *x, const api_route *route, api_pro
     return true;
 }
 
-static bool check(srv_exchange *x, api_problem *problem)
+static bool check(srv_exchange *x, const char *authorization, api_problem *problem)
 {
     srv_server *s = x->server;
     const api_route *route = NULL;
-    bool fine = api_check(&s->service, &x->request, &route, problem);
+    bool fine = srv_access_enter(x, authorization, problem) && api_check(&s->service, &x->request, &route, problem);
     if (!fine)
         return false;
     x->route = route;
@@ -325,7 +329,7 @@ static bool check(srv_exchange *x, api_problem *problem)
         x->must_close = true;
         return api_fail(problem, API_TOO_MANY_CONNECTIONS, NULL, "%" PRIu64 " connections are open already", s->options->max_connections);
     }
-    return check_codings(x, route, problem) && (route->kind != API_WORK || may_queue(x, problem));
+    return check_codings(x, route, problem) && (route->kind != API_WORK || (may_queue(x, problem) && srv_access_begin(x, problem)));
 }
 
 /* api's answer, compressed if that is welcome. */
@@ -359,11 +363,11 @@ static void answer_inline(srv_exchange *x)
 }
 
 /* Fills the pipe, or says that a worker must. */
-static bool answer_now(srv_exchange *x, bool framed, api_problem *problem)
+static bool answer_now(srv_exchange *x, bool framed, const char *authorization, api_problem *problem)
 {
     x->route = route_of(x->request.path);
     bool options = framed && strcmp(x->request.method, "OPTIONS") == 0 && !x->side;
-    if (!framed || (!options && !check(x, problem)))
+    if (!framed || (!options && !check(x, authorization, problem)))
         srv_answer_problem(x, problem);
     else if (options)
         srv_answer_options(x);
@@ -391,13 +395,13 @@ void srv_exchange_head(srv_exchange *x, const srv_head *head)
     bool framed = read_framing(x, head, &problem);
     x->must_close = !framed;
     x->at_once |= !framed;
-    bool answered = answer_now(x, framed, &problem);
+    bool answered = answer_now(x, framed, head->authorization, &problem);
     if (!answered)
         x->pipe.capacity = SRV_PIPE_BLOCKS; /* from now on another thread fills it */
     atomic_store(&x->discard_since_ns, x->arrived_ns);
     atomic_store(&x->phase, answered ? SRV_DISCARDING : SRV_RECEIVING);
     if (answered && x->has_body && !x->at_once && x->request.content_length > SRV_DISCARD_BYTES)
-        cut(x, SRV_DISCARDING, NULL);
+        cut(x, SRV_DISCARDING, NULL, true);
 }
 
 /* ---- the body ------------------------------------------------------------------------------------------------------------ */
@@ -453,7 +457,7 @@ static void keep_bytes(srv_exchange *x, const char *bytes, size_t n)
         x->request.body_length = have + n;
         return;
     }
-    cut(x, SRV_RECEIVING, &problem);
+    cut(x, SRV_RECEIVING, &problem, true);
     srv_exchange_free_body(x);
 }
 
@@ -466,7 +470,7 @@ bool srv_exchange_body(srv_exchange *x, const char *bytes, size_t n)
     }
     uint64_t discarded = x->body_bytes - x->request.body_length;
     if (discarded > SRV_DISCARD_BYTES && atomic_load(&x->phase) == SRV_DISCARDING)
-        cut(x, SRV_DISCARDING, NULL);
+        cut(x, SRV_DISCARDING, NULL, true);
     return discarded <= 2 * (uint64_t)SRV_DISCARD_BYTES; /* the watch keeps the time */
 }
 
@@ -530,6 +534,7 @@ void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
         atomic_store(&x->outcome, gone ? API_OK : (int)outcome);
         srv_exchange_free_body(x);
         srv_budget_release(&x->server->budget, &x->account);
+        srv_access_done(x);
         srv_jobs_over(x->server->jobs, job); /* before the client can know, and send the next */
         srv_pipe_finish(&x->pipe, status == ATTN_OK);
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -113,6 +114,7 @@ static int add_conditions(scmp_filter_ctx filter)
         { SCMP_SYS(mmap), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) },
         { SCMP_SYS(mprotect), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) },
         { SCMP_SYS(socket), SCMP_CMP(0, SCMP_CMP_EQ, AF_UNIX) },                /* the one that takes the port's place when it drains; connect is not there */
+        { SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, PR_SET_NAME) },             /* a thread of libmicrohttpd that begins late */
         { SCMP_SYS(prlimit64), SCMP_CMP(2, SCMP_CMP_EQ, 0) },                   /* looking at limits, not setting them */
         { SCMP_SYS(tgkill), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()) }, /* abort */
     };

@@ -103,6 +103,7 @@ static void account_for(srv_exchange *x)
                       atomic_load(&x->stage_ns[API_STAGE_ENCODE]) },
         .bytes_in = x->body_bytes,
         .bytes_out = atomic_load(&x->sent_bytes),
+        .model = atomic_load(&x->model),
     };
     srv_metrics_observe(&x->server->metrics, &o);
     write_access_line(x, &o);
@@ -340,6 +341,7 @@ static attn_status run(srv_exchange *x, attn_arena *arena, api_code *outcome, at
     api_reply pipe = srv_reply(x), reply = srv_compress_open(&compress, &pipe, &x->codings, &s->budget);
     api_worker worker = { .arena = arena, .cancel = &x->cancel };
     attn_status status = api_handle(&s->service, &x->request, x->route, &worker, &reply, outcome, error);
+    atomic_store(&x->model, worker.model);
     if (status == ATTN_OK)
         status = srv_compress_end(&compress);
     if (status == ATTN_E_NOMEM && *outcome == API_OK && reply.recall(reply.ctx)) {

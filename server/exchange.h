@@ -73,8 +73,9 @@ typedef struct srv_exchange {
     _Atomic uint64_t ended_ns;
     _Atomic bool torn; /* the connection ended before the answer did */
     _Atomic uint64_t sent_bytes;
-    _Atomic int outcome; /* api_code */
-    _Atomic int status;  /* as sent; 0: nothing was */
+    _Atomic int outcome;  /* api_code */
+    _Atomic size_t model; /* of the service, counted from 1; 0: none */
+    _Atomic int status;   /* as sent; 0: nothing was */
 } srv_exchange;
 
 /* What the head says, borrowed for the call; NULL: not there. */

@@ -257,7 +257,10 @@ srv_key *srv_keys_find(srv_keys *keys, const char *authorization)
     if (!authorization || strncasecmp(authorization, scheme, n) != 0 || authorization[n] != ' ')
         return NULL;
     const char *token = authorization + n + strspn(authorization + n, " ");
-    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, token, strlen(token), digest) != 0)
+    size_t length = strlen(token);
+    while (length > 0 && is_blank(token[length - 1])) /* libmicrohttpd leaves it on */
+        length--;
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, token, length, digest) != 0)
         return NULL;
     pthread_rwlock_rdlock(&keys->lock);
     srv_key *found = table_find(&keys->table, digest);

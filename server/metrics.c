@@ -82,6 +82,8 @@ void srv_metrics_observe(srv_metrics *m, const srv_observation *o)
     observe_time(&m->durations[route], o->duration_ns);
     for (size_t i = 0; o->worked && i < SRV_STAGE_COUNT; i++)
         observe_time(&m->stages[i], o->stage_ns[i]);
+    if (o->worked && o->model > 0 && o->model <= m->num_models)
+        observe_time(&m->models[o->model - 1], o->duration_ns);
     if (o->outcome > API_OK && o->outcome < API_CODE_COUNT)
         bump(&m->problems[o->outcome], 1);
     bump(&m->cancelled, o->status == 0);
@@ -253,6 +255,10 @@ static void write_models(srv_server *s, api_out *out)
     head(out, "attnd_model_parameters", "gauge", "Parameters of a model.");
     for (size_t i = 0; i < service->num_models; i++)
         write_model_number(out, &service->models[i], "attnd_model_parameters", attn_model_get_info(service->models[i].model)->num_parameters);
+    srv_metrics *m = &s->metrics;
+    head(out, "attnd_model_request_duration_seconds", "histogram", "From arrival to the end of the answer, of requests that a model worked for.");
+    for (size_t i = 0; i < m->num_models; i++)
+        write_histogram(out, &m->models[i], "attnd_model_request_duration_seconds", "model", service->models[i].name);
 }
 
 static void write_build(srv_server *s, api_out *out)

@@ -165,6 +165,8 @@ static bool open_models(srv_server *s)
         return false;
     }
     s->service.models = s->named;
+    s->metrics.models = attn_calloc(count, sizeof *s->metrics.models);
+    s->metrics.num_models = s->metrics.models ? count : 0;
     bool all = true;
     for (size_t i = 0; i < count; i++) {
         char source[160] = "builtin:";
@@ -236,6 +238,7 @@ void srv_server_close(srv_server *s)
     }
     attn_free(s->models);
     attn_free(s->named);
+    attn_free(s->metrics.models);
     attn_fonts_close(s->service.fonts);
     attn_runtime_free(s->runtime);
     srv_access_close(s);

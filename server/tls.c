@@ -80,7 +80,7 @@ static bool read_key(identity *id, const char *path, char *error, size_t size)
         return complain("tls-key", path, "the file cannot be read", error, size);
     if (code == GNUTLS_E_DECRYPTION_FAILED)
         return complain("tls-key", path, "the key is encrypted, and nobody is there to be asked for its password", error, size);
-    if (code == GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR || code == GNUTLS_E_BASE64_DECODING_ERROR)
+    if (code == GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR || code == GNUTLS_E_BASE64_DECODING_ERROR || code == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
         return complain("tls-key", path, "there is no PEM key in it", error, size);
     if (code != 0)
         return complain("tls-key", path, gnutls_strerror(code), error, size);

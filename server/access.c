@@ -47,6 +47,10 @@ bool srv_access_open(srv_server *s)
     bool encrypted = open_tls(s, error, sizeof error), keyed = true;
     if (!encrypted)
         srv_log_plain("attnd: %s", error);
+    if (s->options->max_requests_per_key > 0 && !s->options->api_key_file) {
+        srv_log_plain("attnd: --max-requests-per-key needs --api-key-file beside it");
+        keyed = false;
+    }
     if (s->options->api_key_file) {
         s->keys = srv_keys_open(s->options->api_key_file, error, sizeof error);
         keyed = s->keys != NULL;

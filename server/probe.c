@@ -69,13 +69,13 @@ static int ask(CURL *curl, const char *url, char *error, size_t size)
 }
 
 /* The whole URL to ask for. False: it is too long. */
-static bool make_url(const char *url, char *whole, size_t size)
+static bool make_url(const char *url, const char *scheme, char *whole, size_t size)
 {
     size_t n = strlen(url);
     while (n > 0 && url[n - 1] == '/')
         n--;
     const char *path = n >= 7 && strncmp(url + n - 7, "/readyz", 7) == 0 ? "" : "/readyz";
-    int written = snprintf(whole, size, "%s%.*s%s", strstr(url, "://") ? "" : "http://", (int)(n < size ? n : size), url, path);
+    int written = snprintf(whole, size, "%s%.*s%s", strstr(url, "://") ? "" : scheme, (int)(n < size ? n : size), url, path);
     return written >= 0 && (size_t)written < size;
 }
 
@@ -84,7 +84,7 @@ int srv_probe(const char *url, const char *trusted, char *error, size_t size)
     static const char file[] = "unix:";
     char whole[1024];
     bool local = strncmp(url, file, sizeof file - 1) == 0;
-    if (!make_url(local ? "http://localhost" : url, whole, sizeof whole)) {
+    if (!make_url(local ? "http://localhost" : url, trusted ? "https://" : "http://", whole, sizeof whole)) {
         snprintf(error, size, "the URL is too long");
         return 1;
     }

@@ -311,6 +311,12 @@ class Start(unittest.TestCase):
         self.assertEqual(code, 0, error)
         self.assertIn("count=1", error)
 
+    def test_a_share_of_no_key_is_refused(self):
+        done = subprocess.run([harness.PROGRAM, "--check", "--model", "builtin:attnd-bert", "--max-requests-per-key", "2"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=PATIENCE, cwd=harness.ROOT)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"attnd: --max-requests-per-key needs --api-key-file", done.stderr)
+
     def test_wrong_files_end_the_start_with_one_line(self):
         for text, words in ((None, "No such file"), ("", "there is no key in it"), ("secret\n", "line 1: a key has at least 16 characters")):
             code, error = self.run_check(text)

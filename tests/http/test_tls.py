@@ -198,6 +198,7 @@ class Spoken(TlsCase):
         self.assertEqual(run_program("--probe", f"https://127.0.0.1:{self.server.port}")[0], 0)
         self.assertEqual(run_program("--probe", f"https://localhost:{self.server.port}")[0], 0)
         self.assertEqual(run_program("--probe", f"http://127.0.0.1:{self.server.port}")[0], 1)
+        self.assertEqual(run_program("--probe", f"127.0.0.1:{self.server.port}", "--tls-cert", self.cert)[0], 0)  # as the environment of an image has it
 
     def test_the_probe_of_another_name_wants_a_certificate_it_can_trust(self):
         name = socket.gethostname()

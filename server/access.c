@@ -67,16 +67,19 @@ bool srv_access_open(srv_server *s)
 void srv_access_reload(srv_server *s)
 {
     char error[ERROR_BYTES];
+    bool encrypted = !s->tls || srv_tls_reload(s->tls, error, sizeof error);
+    if (!encrypted)
+        srv_log_message(SRV_ERROR, "tls", "the certificate of before stays: %s", error);
+    else if (s->tls)
+        log_certificate(s);
+    bool keyed = !s->keys || srv_keys_reload(s->keys, error, sizeof error);
+    if (!keyed)
+        srv_log_message(SRV_ERROR, "keys", "the keys of before stay: %s", error);
+    else if (s->keys)
+        log_keys(s);
     if (!s->keys && !s->tls)
         srv_log_message(SRV_INFO, "reload", "SIGHUP: there are neither keys nor a certificate to read again");
-    if (s->tls && srv_tls_reload(s->tls, error, sizeof error))
-        log_certificate(s);
-    else if (s->tls)
-        srv_log_message(SRV_ERROR, "tls", "the certificate of before stays: %s", error);
-    if (s->keys && srv_keys_reload(s->keys, error, sizeof error))
-        log_keys(s);
-    else if (s->keys)
-        srv_log_message(SRV_ERROR, "keys", "the keys of before stay: %s", error);
+    atomic_store(&s->stale, !encrypted || !keyed);
 }
 
 void srv_access_close(srv_server *s)

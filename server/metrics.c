@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server.h"
+#include "tls.h"
 
 static const char *const methods[SRV_NUM_METHODS] = { "GET", "HEAD", "POST", "OPTIONS", "other" };
 
@@ -221,6 +222,10 @@ static void write_load(srv_server *s, api_out *out)
     number(out, "attnd_memory_used_bytes", "gauge", "What all requests together hold: bodies, working memory, answers on their way.", budget.used);
     number(out, "attnd_memory_waiting_requests", "gauge", "Requests that wait for memory.", budget.waiting);
     number(out, "attnd_ready", "gauge", "1 when the server takes work.", srv_server_state(s) == API_OK);
+    number(out, "attnd_reload_successful", "gauge", "0 after a SIGHUP that found keys or a certificate of no use: those of before stay.",
+           !atomic_load(&s->stale));
+    if (s->tls)
+        number(out, "attnd_tls_certificate_expires_seconds", "gauge", "When the certificate in use ends, Unix time.", srv_tls_expires(s->tls));
 }
 
 static void write_model(api_out *out, const api_model *model)

@@ -33,6 +33,7 @@ typedef struct srv_server {
     srv_metrics metrics;
     struct srv_keys *keys; /* NULL: none are asked for */
     struct srv_tls *tls;   /* NULL: none */
+    _Atomic bool stale;    /* what SIGHUP was to read again could not be used */
     srv_unix_file unix_file;
     srv_http *front, *side, *local; /* side: the metrics port; local: the socket file; NULL: none */
     uint64_t idle_seconds;          /* that a connection may be without a request */

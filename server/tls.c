@@ -191,6 +191,14 @@ void srv_tls_describe(srv_tls *tls, char *dst, size_t size)
     gnutls_free(name.data);
 }
 
+uint64_t srv_tls_expires(srv_tls *tls)
+{
+    pthread_mutex_lock(&tls->lock);
+    time_t end = gnutls_x509_crt_get_expiration_time(tls->current.chain[0]);
+    pthread_mutex_unlock(&tls->lock);
+    return end > 0 ? (uint64_t)end : 0;
+}
+
 /* GnuTLS frees what it is lent with its own allocator, so it must come from there. */
 static bool copy_identity(const identity *id, gnutls_pcert_st **chain, unsigned *count, gnutls_privkey_t *key)
 {

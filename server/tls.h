@@ -10,6 +10,7 @@
 #include <gnutls/abstract.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct srv_tls srv_tls;
 
@@ -25,6 +26,8 @@ srv_tls *srv_tls_open(const char *cert, const char *key, char *error, size_t siz
 bool srv_tls_reload(srv_tls *, char *error, size_t size);
 /* For the log: "CN=example.org, until 2027-01-31". */
 void srv_tls_describe(srv_tls *, char *dst, size_t size);
+/* When the certificate ends, Unix time in seconds. */
+uint64_t srv_tls_expires(srv_tls *);
 /* NULL is fine. */
 void srv_tls_close(srv_tls *);
 

@@ -303,6 +303,12 @@ class Reload(TlsCase):
             spoil()
             self.assertIn("error tls", self.reload(words))
             self.assertEqual(self.shown(), self.der("a.example"))
+            text = self.ask("GET", "/metrics")[1].decode()
+            self.assertIn("\nattnd_reload_successful 0\n", text)
+            self.assertIn("\nattnd_tls_certificate_expires_seconds 4070908800\n", text)  # 2099-01-01
+        self.use("a.example")
+        self.reload("CN=a.example")
+        self.assertIn("\nattnd_reload_successful 1\n", self.ask("GET", "/metrics")[1].decode())
 
     def test_handshakes_while_certificates_change(self):
         stop, bad = threading.Event(), []

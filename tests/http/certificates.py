@@ -1,6 +1,6 @@
 """Certificates for tests, made by openssl on the spot.
 
-    cert, key = make(folder, "a.example")      paths of two PEM files; valid for 127.0.0.1 too
+    cert, key = make(folder, "a.example")      paths of two PEM files; valid for 127.0.0.1 and 0.0.0.0 too
     make(folder, "a.example", expired=True)    its time was over in 2020
 
 SPDX-License-Identifier: Apache-2.0
@@ -21,7 +21,7 @@ x509_extensions = server
 [policy]
 commonName = supplied
 [server]
-subjectAltName = DNS:{name},IP:127.0.0.1
+subjectAltName = DNS:{name},IP:127.0.0.1,IP:0.0.0.0
 basicConstraints = critical,CA:TRUE
 [req]
 distinguished_name = subject

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -30,7 +31,6 @@ static const int allowed[] = {
     SCMP_SYS(close),
     SCMP_SYS(lseek),
     SCMP_SYS(fcntl),
-    SCMP_SYS(ioctl),
     SCMP_SYS(dup3),
     SCMP_SYS(fstat),
     SCMP_SYS(stat),
@@ -104,7 +104,8 @@ typedef struct condition {
     struct scmp_arg_cmp argument;
 } condition;
 
-enum { WRITES = O_ACCMODE | O_CREAT | O_TRUNC };
+enum { WRITES = O_ACCMODE | O_CREAT | O_TRUNC, SOCKET_TYPE = 0xf };
+#define REQUEST UINT64_C(0xffffffff)
 
 static int add_conditions(scmp_filter_ctx filter)
 {
@@ -113,7 +114,9 @@ static int add_conditions(scmp_filter_ctx filter)
         { SCMP_SYS(openat), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, WRITES, O_RDONLY) },
         { SCMP_SYS(mmap), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) },
         { SCMP_SYS(mprotect), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) },
-        { SCMP_SYS(socket), SCMP_CMP(0, SCMP_CMP_EQ, AF_UNIX) },                /* the one that takes the port's place when it drains; connect is not there */
+        { SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, REQUEST, FIONREAD) }, /* and none that types into a terminal */
+        { SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, REQUEST, FIONBIO) },
+        { SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, REQUEST, TCGETS) },
         { SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, PR_SET_NAME) },             /* a thread of libmicrohttpd that begins late */
         { SCMP_SYS(prlimit64), SCMP_CMP(2, SCMP_CMP_EQ, 0) },                   /* looking at limits, not setting them */
         { SCMP_SYS(tgkill), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()) }, /* abort */
@@ -124,9 +127,18 @@ static int add_conditions(scmp_filter_ctx filter)
     return code;
 }
 
+/* The one that takes the port's place when the server drains. It cannot connect, since connect is not there, and a stream cannot be sent to an address. */
+static int add_socket(scmp_filter_ctx filter)
+{
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_CMP(0, SCMP_CMP_EQ, AF_UNIX),
+                            SCMP_CMP(1, SCMP_CMP_MASKED_EQ, SOCKET_TYPE, SOCK_STREAM));
+}
+
 static int add_rules(scmp_filter_ctx filter, bool may_unlink)
 {
     int code = add_conditions(filter);
+    if (code == 0)
+        code = add_socket(filter);
     for (size_t i = 0; code == 0 && i < sizeof allowed / sizeof *allowed; i++)
         code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
     if (code == 0 && may_unlink)

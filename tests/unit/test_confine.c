@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -89,8 +90,9 @@ static int connect_somewhere(void)
     int own = socket(AF_UNIX, SOCK_STREAM, 0);
     if (own < 0)
         return NOT_ALLOWED; /* it takes the port's place when the server drains */
-    return refused(socket(AF_INET, SOCK_STREAM, 0)) || refused(socket(AF_INET6, SOCK_DGRAM, 0)) || refused(socket(AF_NETLINK, SOCK_RAW, 0)) ||
-           refused(socket(AF_PACKET, SOCK_RAW, 0)) || refused(connect(own, (struct sockaddr *)&nowhere, sizeof nowhere));
+    return refused(socket(AF_UNIX, SOCK_DGRAM, 0)) || refused(socket(AF_INET, SOCK_STREAM, 0)) || refused(socket(AF_INET6, SOCK_DGRAM, 0)) ||
+           refused(socket(AF_NETLINK, SOCK_RAW, 0)) || refused(socket(AF_PACKET, SOCK_RAW, 0)) ||
+           refused(connect(own, (struct sockaddr *)&nowhere, sizeof nowhere));
 }
 
 static int make_code(void)
@@ -114,8 +116,8 @@ static int make_a_process(void)
 static int reach_others(void)
 {
     struct rlimit limit = { 1, 1 };
-    return refused(kill(getppid(), 0)) || refused(setrlimit(RLIMIT_NOFILE, &limit)) || refused(setuid(1)) || refused(prctl(PR_SET_DUMPABLE, 0)) ||
-           refused(chroot("/"));
+    return refused(ioctl(STDIN_FILENO, TIOCSTI, "x")) || refused(kill(getppid(), 0)) || refused(setrlimit(RLIMIT_NOFILE, &limit)) || refused(setuid(1)) ||
+           refused(prctl(PR_SET_DUMPABLE, 0)) || refused(chroot("/"));
 }
 
 static int go_on(void)

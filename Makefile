@@ -27,7 +27,7 @@ endif
 # POSIX and a few Linux calls (affinity, eventfd) are used on purpose; the language itself is C17.
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -pthread -fvisibility=hidden $(WARN) $(OPT.$(config)) $(CFLAGS)
 # The serial BLIS, statically: the shared libblis.so may be the OpenMP one, and threads are ours.
-LIBS := -lmicrohttpd -lcurl -lgnutls -ljansson -lutf8proc -lpcre2-8 -lpng -lfreetype -lharfbuzz -lz -lzstd -l:blis-serial/libblis.a -lm -pthread
+LIBS := -lmicrohttpd -lcurl -lgnutls -lseccomp -ljansson -lutf8proc -lpcre2-8 -lpng -lfreetype -lharfbuzz -lz -lzstd -l:blis-serial/libblis.a -lm -pthread
 
 CORE_SRC := $(sort $(wildcard core/*/*.c)) $(sort $(wildcard core/*/*.S))
 API_SRC := $(sort $(wildcard api/*.c)) $(sort $(wildcard api/*.S))

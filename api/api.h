@@ -124,6 +124,7 @@ typedef struct api_reply {
 typedef struct api_worker {
     attn_arena *arena; /* reset by the server afterwards */
     attn_cancel *cancel;
+    size_t model; /* [out] which of service->models the request was about, counted from 1; 0: none, or none that there is */
 } api_worker;
 
 /* Runs a checked request and sends its answer, a problem's included: *outcome says what it was (API_OK, or the code). Returns ATTN_OK when the answer is complete; another

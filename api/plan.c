@@ -101,6 +101,7 @@ static bool take_model(api_call *call, api_plan *plan)
     plan->model = api_find_model(call->service, plan->request->model, &call->problem);
     if (!plan->model)
         return false;
+    call->worker->model = (size_t)(plan->model - call->service->models) + 1;
     take_shapes(plan);
     if (!api_check_available(plan->request, plan->model->model, NULL, &call->problem) || !api_plan_inputs(call, plan))
         return false;

@@ -21,6 +21,7 @@
     X(API_UNSUPPORTED_COMBINATION, "unsupported_combination", 400)                                                                                             \
     X(API_INVALID_BASE64, "invalid_base64", 400)                                                                                                               \
     X(API_UNKNOWN_PARAMETER, "unknown_parameter", 400)                                                                                                         \
+    X(API_UNAUTHORIZED, "unauthorized", 401)                                                                                                                   \
     X(API_NOT_FOUND, "not_found", 404)                                                                                                                         \
     X(API_MODEL_NOT_FOUND, "model_not_found", 404)                                                                                                             \
     X(API_METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                                                                                       \
@@ -45,6 +46,7 @@
     X(API_UNSUPPORTED_BY_MODEL, "unsupported_by_model", 422)                                                                                                   \
     X(API_NO_TOKENIZER, "no_tokenizer", 422)                                                                                                                   \
     X(API_NO_TOKENS, "no_tokens", 422)                                                                                                                         \
+    X(API_TOO_MANY_REQUESTS, "too_many_requests", 429)                                                                                                         \
     X(API_INTERNAL, "internal_error", 500)                                                                                                                     \
     X(API_QUEUE_FULL, "queue_full", 503)                                                                                                                       \
     X(API_TOO_MANY_CONNECTIONS, "too_many_connections", 503)                                                                                                   \

@@ -51,6 +51,7 @@ attn_status api_handle_tokenize(api_call *call)
         !api_read_tokenize(call->service, api_call_body(call), length, call->worker->arena, &req, &call->problem))
         return ATTN_E_INPUT;
     const api_model *model = api_find_model(call->service, req.model, &call->problem);
+    call->worker->model = model ? (size_t)(model - call->service->models) + 1 : 0;
     attn_encode_options options = { .add_special_tokens = req.add_special_tokens };
     api_text_batch texts = { .field = "text", .text = req.text, .pair = req.text_pair, .num = req.num_inputs };
     if (!model || !api_tokenize_texts(call, model, &texts, &options, &encodings) || !check_length(call, model, encodings, req.num_inputs))

@@ -5,11 +5,11 @@
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 
-build="gcc libc6-dev make libmicrohttpd-dev libjansson-dev libblis-serial-dev libutf8proc-dev libpcre2-dev libcurl4-gnutls-dev libgnutls28-dev libpng-dev libfreetype-dev libharfbuzz-dev zlib1g-dev libzstd-dev"
-runtime="libmicrohttpd12 libjansson4 libutf8proc2 libpcre2-8-0 libcurl3-gnutls libgnutls30 libpng16-16 libfreetype6 libharfbuzz0b zlib1g libzstd1 ca-certificates"
+build="gcc libc6-dev make libmicrohttpd-dev libjansson-dev libblis-serial-dev libutf8proc-dev libpcre2-dev libcurl4-gnutls-dev libgnutls28-dev libseccomp-dev libpng-dev libfreetype-dev libharfbuzz-dev zlib1g-dev libzstd-dev"
+runtime="libmicrohttpd12 libjansson4 libutf8proc2 libpcre2-8-0 libcurl3-gnutls libgnutls30 libseccomp2 libpng16-16 libfreetype6 libharfbuzz0b zlib1g libzstd1 ca-certificates"
 case "${1:-}" in
 build) wanted="$build" ;;
-check) wanted="$build check libsubunit-dev binutils python3 python3-yaml zstd" ;;
+check) wanted="$build check libsubunit-dev binutils python3 python3-yaml zstd openssl" ;;
 explorer) # node and npm of another origin are as good
     wanted="chromium curl"
     command -v node >/dev/null 2>&1 || wanted="$wanted nodejs"

@@ -9,7 +9,9 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "access.h"
 #include "out.h"
+#include "wire.h"
 
 /* ---- the reply of an exchange --------------------------------------------------------------------------------------------- */
 
@@ -49,6 +51,7 @@ api_reply srv_reply(srv_exchange *x)
 void srv_answer_problem(srv_exchange *x, const api_problem *problem)
 {
     api_reply reply = srv_reply(x);
+    srv_access_done(x);
     atomic_store(&x->outcome, (int)problem->code);
     attn_status status = api_send_problem(problem, x->request_id, &reply);
     srv_pipe_finish(&x->pipe, status == ATTN_OK);
@@ -211,7 +214,9 @@ void srv_headers(srv_exchange *x, const api_head *head, bool final, srv_emit emi
     }
     if (head->allow)
         emit(ctx, "Allow", head->allow);
-    if (head->retry || head->status == 503)
+    if (head->status == 401)
+        emit(ctx, "WWW-Authenticate", "Bearer");
+    if (head->retry || head->status == 503 || head->status == 429)
         emit(ctx, "Retry-After", atomic_load(&x->server->draining) ? "5" : "1");
     emit_vary(x, head, emit, ctx);
     emit_cors(x, head->status == 204, emit, ctx);
@@ -265,7 +270,7 @@ void srv_answer_raw(srv_exchange *x)
     raw_line(&raw, "Content-Length", length);
     raw_add(&raw, "\r\n", 2);
     raw_add(&raw, body, body_bytes);
-    ssize_t sent = send(x->fd, raw.bytes, raw.used, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = srv_wire_send(x->socket, x->fd, raw.bytes, raw.used);
     atomic_store(&x->status, sent == (ssize_t)raw.used ? head.status : 0);
     atomic_store(&x->sent_bytes, body_bytes);
 }

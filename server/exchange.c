@@ -13,9 +13,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "access.h"
 #include "answers.h"
 #include "compress.h"
 #include "log.h"
+#include "wire.h"
 
 enum {
     BODY_FIRST_BYTES = 64 << 10, /* a body's first buffer; it then doubles */
@@ -115,6 +117,7 @@ static void account_for(srv_exchange *x)
                       atomic_load(&x->stage_ns[API_STAGE_ENCODE]) },
         .bytes_in = x->body_bytes,
         .bytes_out = atomic_load(&x->sent_bytes),
+        .model = atomic_load(&x->model),
     };
     srv_metrics_observe(&x->server->metrics, &o);
     write_access_line(x, &o);
@@ -139,6 +142,7 @@ void srv_exchange_drop(srv_exchange *x)
     srv_budget_release(&server->budget, &x->account);
     srv_pipe_fini(&x->pipe);
     attn_free(x->text);
+    srv_access_leave(x);
     bool counted = x->counted;
     attn_free(x->uri);
     attn_free(x);
@@ -175,22 +179,23 @@ bool srv_exchange_move(srv_exchange *x, srv_phase from, srv_phase to)
     return atomic_compare_exchange_strong(&x->phase, &expected, (int)to);
 }
 
-/* In the middle of a body: answers past libmicrohttpd. */
-static void cut(srv_exchange *x, srv_phase from, const api_problem *problem)
+/* In the middle of a body: answers past libmicrohttpd. `http`: this is the HTTP thread. */
+static void cut(srv_exchange *x, srv_phase from, const api_problem *problem, bool http)
 {
     if (!srv_exchange_move(x, from, SRV_CUT))
         return;
     atomic_store(&x->discard_since_ns, attn_clock_ns());
     if (problem)
         srv_answer_problem(x, problem);
-    srv_answer_raw(x);
+    if (http || !srv_wire_defer(x->socket, x))
+        srv_answer_raw(x);
 }
 
 void srv_exchange_refuse(srv_exchange *x, srv_phase from, api_code code, const char *detail)
 {
     api_problem problem = { .code = API_OK };
     api_fail(&problem, code, NULL, "%s", detail);
-    cut(x, from, from == SRV_RECEIVING ? &problem : NULL); /* who discards has an answer already */
+    cut(x, from, from == SRV_RECEIVING ? &problem : NULL, false); /* who discards has an answer already */
 }
 
 void srv_exchange_give_up(srv_exchange *x, api_code code, const char *detail)
@@ -325,11 +330,11 @@ static bool check_codings(const srv_exchange *x, const api_route *route, api_pro
     return true;
 }
 
-static bool check(srv_exchange *x, api_problem *problem)
+static bool check(srv_exchange *x, const char *authorization, api_problem *problem)
 {
     srv_server *s = x->server;
     const api_route *route = NULL;
-    bool fine = api_check(&s->service, &x->request, &route, problem);
+    bool fine = srv_access_enter(x, authorization, problem) && api_check(&s->service, &x->request, &route, problem);
     if (!fine)
         return false;
     x->route = route;
@@ -339,7 +344,7 @@ static bool check(srv_exchange *x, api_problem *problem)
         x->must_close = true;
         return api_fail(problem, API_TOO_MANY_CONNECTIONS, NULL, "%" PRIu64 " connections are open already", s->options->max_connections);
     }
-    return check_codings(x, route, problem) && (route->kind != API_WORK || may_queue(x, problem));
+    return check_codings(x, route, problem) && (route->kind != API_WORK || (may_queue(x, problem) && srv_access_begin(x, problem)));
 }
 
 /* api's answer, compressed if that is welcome. */
@@ -350,6 +355,7 @@ static attn_status run(srv_exchange *x, attn_arena *arena, api_code *outcome, at
     api_reply pipe = srv_reply(x), reply = srv_compress_open(&compress, &pipe, &x->codings, &s->budget);
     api_worker worker = { .arena = arena, .cancel = &x->cancel };
     attn_status status = api_handle(&s->service, &x->request, x->route, &worker, &reply, outcome, error);
+    atomic_store(&x->model, worker.model);
     if (status == ATTN_OK)
         status = srv_compress_end(&compress);
     if (status == ATTN_E_NOMEM && *outcome == API_OK && reply.recall(reply.ctx)) {
@@ -373,11 +379,11 @@ static void answer_inline(srv_exchange *x)
 }
 
 /* Fills the pipe, or says that a worker must. */
-static bool answer_now(srv_exchange *x, bool framed, api_problem *problem)
+static bool answer_now(srv_exchange *x, bool framed, const char *authorization, api_problem *problem)
 {
     x->route = route_of(x->request.path);
     bool options = framed && strcmp(x->request.method, "OPTIONS") == 0 && !x->side;
-    if (!framed || (!options && !check(x, problem)))
+    if (!framed || (!options && !check(x, authorization, problem)))
         srv_answer_problem(x, problem);
     else if (options)
         srv_answer_options(x);
@@ -405,13 +411,13 @@ void srv_exchange_head(srv_exchange *x, const srv_head *head)
     bool framed = read_framing(x, head, &problem);
     x->must_close = !framed;
     x->at_once |= !framed;
-    bool answered = answer_now(x, framed, &problem);
+    bool answered = answer_now(x, framed, head->authorization, &problem);
     if (!answered)
         x->pipe.capacity = SRV_PIPE_BLOCKS; /* from now on another thread fills it */
     atomic_store(&x->discard_since_ns, x->arrived_ns);
     atomic_store(&x->phase, answered ? SRV_DISCARDING : SRV_RECEIVING);
     if (answered && x->has_body && !x->at_once && x->request.content_length > SRV_DISCARD_BYTES)
-        cut(x, SRV_DISCARDING, NULL);
+        cut(x, SRV_DISCARDING, NULL, true);
 }
 
 /* ---- the body ------------------------------------------------------------------------------------------------------------ */
@@ -467,7 +473,7 @@ static void keep_bytes(srv_exchange *x, const char *bytes, size_t n)
         x->request.body_length = have + n;
         return;
     }
-    cut(x, SRV_RECEIVING, &problem);
+    cut(x, SRV_RECEIVING, &problem, true);
     srv_exchange_free_body(x);
 }
 
@@ -480,7 +486,7 @@ bool srv_exchange_body(srv_exchange *x, const char *bytes, size_t n)
     }
     uint64_t discarded = x->body_bytes - x->request.body_length;
     if (discarded > SRV_DISCARD_BYTES && atomic_load(&x->phase) == SRV_DISCARDING)
-        cut(x, SRV_DISCARDING, NULL);
+        cut(x, SRV_DISCARDING, NULL, true);
     return discarded <= 2 * (uint64_t)SRV_DISCARD_BYTES; /* the watch keeps the time */
 }
 
@@ -544,6 +550,7 @@ void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
         atomic_store(&x->outcome, gone ? API_OK : (int)outcome);
         srv_exchange_free_body(x);
         srv_budget_release(&x->server->budget, &x->account);
+        srv_access_done(x);
         srv_jobs_over(x->server->jobs, job); /* before the client can know, and send the next */
         srv_pipe_finish(&x->pipe, status == ATTN_OK);
     }

@@ -58,6 +58,8 @@ typedef struct srv_exchange {
     uint64_t body_bytes; /* that arrived, kept or not; HTTP thread */
     _Atomic uint64_t discard_since_ns;
     srv_account account;
+    struct srv_key *key;  /* held; NULL: none is needed. Fixed once the head has been judged */
+    _Atomic bool in_work; /* it counts for its key */
 
     attn_cancel cancel;
     srv_pipe pipe;
@@ -71,14 +73,15 @@ typedef struct srv_exchange {
     _Atomic uint64_t ended_ns;
     _Atomic bool torn; /* the connection ended before the answer did */
     _Atomic uint64_t sent_bytes;
-    _Atomic int outcome; /* api_code */
-    _Atomic int status;  /* as sent; 0: nothing was */
+    _Atomic int outcome;  /* api_code */
+    _Atomic size_t model; /* of the service, counted from 1; 0: none */
+    _Atomic int status;   /* as sent; 0: nothing was */
 } srv_exchange;
 
 /* What the head says, borrowed for the call; NULL: not there. */
 typedef struct srv_head {
     const char *method, *version;
-    const char *accept, *content_type, *content_encoding, *content_length, *transfer_encoding, *expect, *request_id, *origin, *if_none_match;
+    const char *accept, *content_type, *content_encoding, *content_length, *transfer_encoding, *expect, *request_id, *origin, *if_none_match, *authorization;
     srv_codings codings;    /* Accept-Encoding, all lines of it */
     size_t num_accepts;     /* lines of Accept */
     char accept_list[1024]; /* they make one list (RFC 9110, 5.3); lines that do not fit are left out */

@@ -19,22 +19,21 @@
 #include <unistd.h>
 
 #include "answers.h"
-#include "listen.h"
 #include "log.h"
+#include "tls.h"
+#include "wire.h"
 
 enum {
     MAX_THREADS = 8,
     POOL_BYTES = 128 << 10,     /* of a connection; half of it reads, all of it writes a chunk. Mapped, so only what is touched counts */
-    IDLE_SECONDS = 60,          /* a connection on which nothing moves */
-    WATCH_SECONDS = 15,         /* no less than this beyond --timeout, so that it is we who say 408 */
-    REFUSED_SECONDS = 5,        /* likewise, for one that is beyond --max-connections */
+    REFUSED_SECONDS = 5,        /* without a request, for a connection that is beyond --max-connections */
     CHUNKED_BUFFER_BYTES = 256, /* libmicrohttpd reads chunks straight into the connection's memory and leaves this unused */
     SIZED_BUFFER_BYTES = 64 << 10
 };
 
 struct srv_http {
     srv_server *server;
-    bool side;
+    bool side, encrypted;
     size_t threads;
     struct MHD_Daemon *daemons[MAX_THREADS];
     int listeners[MAX_THREADS]; /* one name each for the one socket */
@@ -168,6 +167,7 @@ static enum MHD_Result begin(srv_exchange *x, struct MHD_Connection *connection,
         .request_id = header(connection, "X-Request-Id"),
         .origin = header(connection, MHD_HTTP_HEADER_ORIGIN),
         .if_none_match = header(connection, MHD_HTTP_HEADER_IF_NONE_MATCH),
+        .authorization = header(connection, MHD_HTTP_HEADER_AUTHORIZATION),
     };
     MHD_get_connection_values(connection, MHD_HEADER_KIND, see_header, &head);
     if (head.num_accepts > 1)
@@ -219,6 +219,8 @@ static void *request_begins(void *ctx, const char *uri, struct MHD_Connection *c
         x->fd = info ? info->connect_fd : -1;
         info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         x->socket = info ? info->socket_context : NULL;
+        if (x->socket)
+            atomic_store(&x->socket->idle_since_ns, 0);
         srv_watch_add(&http->server->watch, x);
     }
     return x;
@@ -235,10 +237,21 @@ static void request_ends(void *ctx, struct MHD_Connection *connection, void **re
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
         atomic_store(&x->status, info ? (int)info->http_status : 0);
     }
-    if (x->socket)
+    if (x->socket) {
         atomic_store(&x->socket->answering, false);
+        atomic_store(&x->socket->idle_since_ns, attn_clock_ns());
+    }
     srv_exchange_end(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    srv_wire_forget(x->socket);
     srv_exchange_drop(x);
+}
+
+/* Under TLS the session is there before anything is read. */
+static void encrypt(srv_server *s, struct MHD_Connection *connection, srv_connection *c, int fd)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (info)
+        srv_wire_attach(info->tls_session, c, s->tls, fd);
 }
 
 static void connection_changes(void *ctx, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode what)
@@ -256,6 +269,11 @@ static void connection_changes(void *ctx, struct MHD_Connection *connection, voi
     srv_connection *c = info ? attn_calloc(1, sizeof *c) : NULL;
     if (c) {
         c->fd = info->connect_fd;
+        c->idle_since_ns = attn_clock_ns();
+    }
+    if (info && http->encrypted)
+        encrypt(s, connection, c, info->connect_fd);
+    if (c) {
         srv_watch_connect(&s->watch, c);
     }
     *socket_context = c;
@@ -276,16 +294,20 @@ static size_t leave_as_it_is(void *ctx, struct MHD_Connection *connection, char 
 
 static bool start_daemon(srv_http *http, int socket)
 {
-    const srv_options *options = http->server->options;
+    struct MHD_OptionItem tls[] = { { MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(uintptr_t)srv_wire_certificate },
+                                    { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)SRV_TLS_PRIORITIES },
+                                    { MHD_OPTION_END, 0, NULL } },
+                          none[] = { { MHD_OPTION_END, 0, NULL } };
+    unsigned encrypted = http->encrypted ? MHD_USE_TLS : 0;
     int listener = fcntl(socket, F_DUPFD_CLOEXEC, 0);
     if (listener < 0)
         return false;
-    unsigned own = (unsigned)(options->timeout_ms / 1000) + WATCH_SECONDS, idle = own > IDLE_SECONDS ? own : IDLE_SECONDS;
     struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, listener,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)http->server->accepted, MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)POOL_BYTES, MHD_OPTION_URI_LOG_CALLBACK, request_begins, http, MHD_OPTION_NOTIFY_COMPLETED, request_ends, http, MHD_OPTION_NOTIFY_CONNECTION,
-        connection_changes, http, MHD_OPTION_UNESCAPE_CALLBACK, leave_as_it_is, http, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        encrypted | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, listener,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)http->server->accepted, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)http->server->idle_seconds,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_URI_LOG_CALLBACK, request_begins, http, MHD_OPTION_NOTIFY_COMPLETED, request_ends,
+        http, MHD_OPTION_NOTIFY_CONNECTION, connection_changes, http, MHD_OPTION_UNESCAPE_CALLBACK, leave_as_it_is, http, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_ARRAY, encrypted ? tls : none, MHD_OPTION_END);
     if (!daemon)
         return false; /* and the listener is closed */
     http->daemons[http->threads] = daemon;
@@ -293,26 +315,21 @@ static bool start_daemon(srv_http *http, int socket)
     return true;
 }
 
-srv_http *srv_http_start(srv_server *server, const char *host, uint64_t port, size_t threads, bool side)
+srv_http *srv_http_start(srv_server *server, srv_door door, int socket, const char *url, size_t threads)
 {
-    char where[128], error[256];
-    int socket = srv_listen(host, port, where, sizeof where, error, sizeof error);
-    if (socket < 0) {
-        srv_log_plain("attnd: %s", error);
-        return NULL;
-    }
     srv_http *http = attn_calloc(1, sizeof *http);
     bool all = http != NULL;
     if (http) {
         http->server = server;
-        http->side = side;
-        snprintf(http->url, sizeof http->url, "http://%s", where);
+        http->side = door == SRV_SIDE;
+        http->encrypted = door == SRV_FRONT && server->tls;
+        snprintf(http->url, sizeof http->url, "%s", url);
     }
     while (all && http->threads < threads && http->threads < MAX_THREADS)
         all = start_daemon(http, socket);
     close(socket); /* the daemons have their own names for it */
     if (!all) {
-        srv_log_plain("attnd: cannot serve on %s: %s", where, strerror(errno));
+        srv_log_plain("attnd: cannot serve %s: %s", url, strerror(errno));
         srv_http_stop(http);
         http = NULL;
     }

@@ -1,7 +1,7 @@
 /* main.c - the program: options, models, serving, signals, draining.
  *
- * SIGTERM and SIGINT are taken by this thread alone, with sigtimedwait, so that nothing happens inside a signal handler. Before serving they end the program
- * as usual. The first one drains, a second one ends the program at once.
+ * SIGTERM, SIGINT and SIGHUP are taken by this thread alone, with sigtimedwait, so that nothing happens inside a signal handler. Before serving they end the program
+ * as usual, SIGHUP excepted, which waits for the server. The first one drains, a second one ends the program at once.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <malloc.h>
 #include <signal.h>
@@ -31,6 +31,29 @@ static void block_signals(sigset_t *set)
     pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
+/* One that comes while models are loaded is not lost, and no reason to end. */
+static void block_reload(void)
+{
+    sigset_t reload;
+    sigemptyset(&reload);
+    sigaddset(&reload, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &reload, NULL);
+}
+
+/* The next signal that is no SIGHUP; for each of those, keys and certificate are read again. */
+static int wait_for_end(srv_server *server, const sigset_t *ends)
+{
+    sigset_t all = *ends;
+    sigaddset(&all, SIGHUP);
+    for (;;) {
+        int number = 0;
+        if (sigwait(&all, &number) == 0 && number != SIGHUP)
+            return number;
+        if (number == SIGHUP)
+            srv_server_reload(server);
+    }
+}
+
 /* Waits until no exchange is left. False: the time is over. A signal ends the program. */
 static bool wait_until_idle(srv_server *server, const sigset_t *signals, uint64_t ms)
 {
@@ -49,14 +72,12 @@ static bool wait_until_idle(srv_server *server, const sigset_t *signals, uint64_
 static int serve(srv_server *server, const srv_options *options)
 {
     sigset_t signals;
-    int first = 0;
     block_signals(&signals);
     if (!srv_server_start(server)) {
         srv_server_stop(server);
         return EXIT_FAILURE;
     }
-    while (sigwait(&signals, &first) != 0)
-        continue;
+    int first = wait_for_end(server, &signals);
     srv_log_message(SRV_INFO, "drain", "%s: no new work, what runs is finished within %llu ms", first == SIGTERM ? "SIGTERM" : "SIGINT",
                     (unsigned long long)options->drain_timeout_ms);
     srv_server_drain(server);
@@ -77,6 +98,7 @@ static int run(const srv_options *options)
 {
     srv_server server;
     int result = EXIT_FAILURE;
+    block_reload();
     if (srv_server_open(&server, options)) {
         if (options->check) {
             puts("configuration and models are fine");
@@ -89,10 +111,10 @@ static int run(const srv_options *options)
     return result;
 }
 
-static int probe(const char *url)
+static int probe(const srv_options *options)
 {
     char error[1200];
-    int result = srv_probe(url, error, sizeof error);
+    int result = srv_probe(options->probe, options->tls_cert, error, sizeof error);
     if (result != 0)
         srv_log_plain("attnd: %s", error);
     return result;
@@ -108,7 +130,7 @@ static int act(const srv_options *options)
         puts("attnd " SRV_VERSION);
         return EXIT_SUCCESS;
     }
-    return options->probe ? probe(options->probe) : run(options);
+    return options->probe ? probe(options) : run(options);
 }
 
 int main(int argc, char **argv)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server.h"
+#include "tls.h"
 
 static const char *const methods[SRV_NUM_METHODS] = { "GET", "HEAD", "POST", "OPTIONS", "other" };
 
@@ -82,6 +83,8 @@ void srv_metrics_observe(srv_metrics *m, const srv_observation *o)
     observe_time(&m->durations[route], o->duration_ns);
     for (size_t i = 0; o->worked && i < SRV_STAGE_COUNT; i++)
         observe_time(&m->stages[i], o->stage_ns[i]);
+    if (o->worked && o->model > 0 && o->model <= m->num_models)
+        observe_time(&m->models[o->model - 1], o->duration_ns);
     if (o->outcome > API_OK && o->outcome < API_CODE_COUNT)
         bump(&m->problems[o->outcome], 1);
     bump(&m->cancelled, o->status == 0);
@@ -220,6 +223,10 @@ static void write_load(srv_server *s, api_out *out)
     number(out, "attnd_memory_used_bytes", "gauge", "What all requests together hold: bodies, working memory, answers on their way.", budget.used);
     number(out, "attnd_memory_waiting_requests", "gauge", "Requests that wait for memory.", budget.waiting);
     number(out, "attnd_ready", "gauge", "1 when the server takes work.", srv_server_state(s) == API_OK);
+    number(out, "attnd_reload_successful", "gauge", "0 after a SIGHUP that found keys or a certificate of no use: those of before stay.",
+           !atomic_load(&s->stale));
+    if (s->tls)
+        number(out, "attnd_tls_certificate_expires_seconds", "gauge", "When the certificate in use ends, Unix time.", srv_tls_expires(s->tls));
 }
 
 static void write_model(api_out *out, const api_model *model)
@@ -254,6 +261,10 @@ static void write_models(srv_server *s, api_out *out)
     head(out, "attnd_model_parameters", "gauge", "Parameters of a model.");
     for (size_t i = 0; i < service->num_models; i++)
         write_model_number(out, &service->models[i], "attnd_model_parameters", attn_model_get_info(service->models[i].model)->num_parameters);
+    srv_metrics *m = &s->metrics;
+    head(out, "attnd_model_request_duration_seconds", "histogram", "From arrival to the end of the answer, of requests that a model worked for.");
+    for (size_t i = 0; i < m->num_models; i++)
+        write_histogram(out, &m->models[i], "attnd_model_request_duration_seconds", "model", service->models[i].name);
 }
 
 static void write_build(srv_server *s, api_out *out)

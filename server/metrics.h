@@ -20,11 +20,13 @@ typedef struct srv_histogram {
     _Atomic uint64_t sum_ns;
 } srv_histogram;
 
-/* All atomic, none depends on another. Zero is fresh. */
+/* All counters atomic, none depends on another. Zero is fresh. */
 typedef struct srv_metrics {
     _Atomic uint64_t requests[SRV_MAX_ROUTES][SRV_NUM_METHODS][SRV_NUM_STATUSES];
     srv_histogram durations[SRV_MAX_ROUTES];
     srv_histogram stages[SRV_STAGE_COUNT];
+    srv_histogram *models; /* one for each of the service; borrowed, NULL: none are kept */
+    size_t num_models;
     _Atomic uint64_t problems[API_CODE_COUNT];
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic uint64_t cancelled, connections_total;
@@ -40,6 +42,7 @@ typedef struct srv_observation {
     bool worked; /* it reached a worker: the stages are meant */
     uint64_t stage_ns[SRV_STAGE_COUNT];
     uint64_t bytes_in, bytes_out;
+    size_t model; /* counted from 1; 0: none */
 } srv_observation;
 
 void srv_metrics_observe(srv_metrics *, const srv_observation *);

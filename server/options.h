@@ -27,6 +27,11 @@ typedef struct srv_options {
     uint64_t max_response_bytes;
     uint64_t max_memory_bytes; /* 0: half of what the machine or cgroup allows */
     uint64_t max_connections;
+    uint64_t max_requests_per_key; /* 0: no limit */
+    char *unix_socket;             /* NULL: none, as for the next three */
+    char *tls_cert, *tls_key;
+    char *api_key_file;
+    char *seccomp;
     char *kernels;
     char *probe; /* NULL: serve */
     srv_list cors_origins;

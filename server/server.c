@@ -9,9 +9,11 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "access.h"
 #include "exchange.h"
 #include "http.h"
 #include "hub.h"
+#include "listen.h"
 #include "log.h"
 
 enum {
@@ -20,6 +22,8 @@ enum {
     STUCK_GRACE_MS = 10000, /* past a request's deadline a worker may need this long to notice */
     HEADROOM = 64,          /* connections beyond --max-connections that are accepted, to be told so */
     HUB_ERROR_BYTES = 1400, /* one sentence, with the command that converts a model */
+    IDLE_SECONDS = 60,      /* a connection without a request */
+    WATCH_SECONDS = 15,     /* no less than this beyond --timeout, so that it is we who say 408 */
     OTHER_FILES = 128       /* descriptors for everything but connections */
 };
 
@@ -161,6 +165,8 @@ static bool open_models(srv_server *s)
         return false;
     }
     s->service.models = s->named;
+    s->metrics.models = attn_calloc(count, sizeof *s->metrics.models);
+    s->metrics.num_models = s->metrics.models ? count : 0;
     bool all = true;
     for (size_t i = 0; i < count; i++) {
         char source[160] = "builtin:";
@@ -217,7 +223,7 @@ bool srv_server_open(srv_server *s, const srv_options *options)
                                       .max_memory_bytes = memory };
     srv_budget_init(&s->budget, memory);
     srv_blocks_init(&s->blocks, FREE_BLOCKS, &s->budget);
-    if (!open_runtime(s))
+    if (!srv_access_open(s) || !open_runtime(s))
         return false;
     s->service.runtime = s->runtime;
     return open_fonts(s) && open_models(s);
@@ -232,8 +238,10 @@ void srv_server_close(srv_server *s)
     }
     attn_free(s->models);
     attn_free(s->named);
+    attn_free(s->metrics.models);
     attn_fonts_close(s->service.fonts);
     attn_runtime_free(s->runtime);
+    srv_access_close(s);
     srv_blocks_fini(&s->blocks);
     srv_budget_fini(&s->budget);
 }
@@ -245,7 +253,9 @@ void srv_server_close(srv_server *s)
 static void allow_files(srv_server *s)
 {
     struct rlimit files;
-    uint64_t connections = s->options->max_connections, daemons = s->options->metrics_port == SRV_NO_PORT ? HTTP_THREADS : HTTP_THREADS + 1;
+    uint64_t connections = s->options->max_connections, daemons = HTTP_THREADS;
+    daemons += s->options->metrics_port != SRV_NO_PORT ? 1 : 0;
+    daemons += s->options->unix_socket ? HTTP_THREADS : 0;
     uint64_t need = daemons * (connections + HEADROOM) + OTHER_FILES;
     s->accepted = connections + HEADROOM;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= need)
@@ -272,23 +282,57 @@ static void log_start(const srv_server *s)
     srv_log(SRV_INFO, "start", fields, sizeof fields / sizeof *fields);
 }
 
+static srv_http *listen_at_port(srv_server *s, srv_door door, uint64_t port, size_t threads)
+{
+    char where[128], url[160], error[256];
+    int socket = srv_listen(s->options->host, port, where, sizeof where, error, sizeof error);
+    snprintf(url, sizeof url, "%s://%s", door == SRV_FRONT && s->tls ? "https" : "http", where);
+    if (socket >= 0)
+        return srv_http_start(s, door, socket, url, threads);
+    srv_log_plain("attnd: %s", error);
+    return NULL;
+}
+
+static srv_http *listen_at_file(srv_server *s)
+{
+    char url[160], error[512];
+    int socket = srv_unix_listen(s->options->unix_socket, &s->unix_file, error, sizeof error);
+    snprintf(url, sizeof url, "unix:%s", s->options->unix_socket);
+    if (socket >= 0)
+        return srv_http_start(s, SRV_LOCAL, socket, url, HTTP_THREADS);
+    srv_log_plain("attnd: %s", error);
+    return NULL;
+}
+
+static void close_file(srv_server *s)
+{
+    if (s->options->unix_socket)
+        srv_unix_remove(s->options->unix_socket, &s->unix_file);
+}
+
 bool srv_server_start(srv_server *s)
 {
     const srv_options *o = s->options;
     allow_files(s);
     log_start(s);
     s->jobs = srv_jobs_new((size_t)attn_runtime_threads(s->runtime), (size_t)o->queue, srv_exchange_work, s);
-    if (!s->jobs || !srv_watch_start(&s->watch)) {
+    uint64_t own = o->timeout_ms / 1000 + WATCH_SECONDS;
+    s->idle_seconds = own > IDLE_SECONDS ? own : IDLE_SECONDS;
+    if (!s->jobs || !srv_watch_start(&s->watch, s->idle_seconds * 1000000000)) {
         srv_log_plain("attnd: cannot start threads");
         return false;
     }
-    if (o->metrics_port != SRV_NO_PORT && !(s->side = srv_http_start(s, o->host, o->metrics_port, 1, true)))
+    if ((o->metrics_port != SRV_NO_PORT && !(s->side = listen_at_port(s, SRV_SIDE, o->metrics_port, 1))) || (o->unix_socket && !(s->local = listen_at_file(s))))
         return false;
-    s->front = srv_http_start(s, o->host, o->port, HTTP_THREADS, false);
+    s->front = listen_at_port(s, SRV_FRONT, o->port, HTTP_THREADS);
     if (!s->front)
         return false;
+    srv_access_warn(s);
+    srv_access_confine(s);
     if (s->side)
         srv_log_plain("metrics on %s/metrics", srv_http_url(s->side));
+    if (s->local)
+        srv_log_plain("listening at %s", srv_http_url(s->local));
     srv_log_plain("listening on %s", srv_http_url(s->front));
     return true;
 }
@@ -297,6 +341,13 @@ void srv_server_drain(srv_server *s)
 {
     atomic_store(&s->draining, true);
     srv_http_quiesce(s->front);
+    srv_http_quiesce(s->local);
+    close_file(s);
+}
+
+void srv_server_reload(srv_server *s)
+{
+    srv_access_reload(s);
 }
 
 bool srv_server_is_idle(srv_server *s)
@@ -312,11 +363,13 @@ void srv_server_cancel(srv_server *s)
 void srv_server_stop(srv_server *s)
 {
     srv_http_stop(s->front);
+    srv_http_stop(s->local);
     srv_http_stop(s->side);
+    close_file(s);
     srv_watch_stop(&s->watch);
     srv_jobs_free(s->jobs);
     s->jobs = NULL;
-    s->front = s->side = NULL;
+    s->front = s->side = s->local = NULL;
 }
 
 api_code srv_server_state(srv_server *s)

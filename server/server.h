@@ -11,11 +11,14 @@
 #include "metrics.h"
 #include "options.h"
 #include "pipe.h"
+#include "unix_socket.h"
 #include "watch.h"
 
 #define SRV_VERSION "0.1.0"
 
 typedef struct srv_http srv_http;
+struct srv_keys;
+struct srv_tls;
 
 typedef struct srv_server {
     const srv_options *options;
@@ -28,7 +31,12 @@ typedef struct srv_server {
     srv_jobs *jobs;
     srv_watch watch;
     srv_metrics metrics;
-    srv_http *front, *side; /* side: the metrics port; NULL: none */
+    struct srv_keys *keys; /* NULL: none are asked for */
+    struct srv_tls *tls;   /* NULL: none */
+    _Atomic bool stale;    /* what SIGHUP was to read again could not be used */
+    srv_unix_file unix_file;
+    srv_http *front, *side, *local; /* side: the metrics port; local: the socket file; NULL: none */
+    uint64_t idle_seconds;          /* that a connection may be without a request */
     _Atomic bool draining;
     _Atomic uint64_t connections; /* open ones of both ports */
     uint64_t accepted;            /* connections that each of libmicrohttpd's daemons may have; at this limit it stops accepting */
@@ -40,6 +48,8 @@ typedef struct srv_server {
 bool srv_server_open(srv_server *, const srv_options *);
 /* Threads, ports; at the end the "listening" line. */
 bool srv_server_start(srv_server *);
+/* Reads keys and certificate again. */
+void srv_server_reload(srv_server *);
 /* No new connections, new requests are refused; what runs goes on. */
 void srv_server_drain(srv_server *);
 bool srv_server_is_idle(srv_server *);

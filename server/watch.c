@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "exchange.h"
+#include "wire.h"
 
 enum {
     TICK_MS = 20,
@@ -98,7 +99,7 @@ static void look_at_discard(srv_exchange *x, uint64_t now)
     if (now - atomic_load(&x->discard_since_ns) < (uint64_t)SRV_DISCARD_MS * 1000000)
         return;
     srv_exchange_refuse(x, SRV_DISCARDING, API_OK, "");
-    if (atomic_load(&x->phase) == SRV_CUT)
+    if (atomic_load(&x->phase) == SRV_CUT && !srv_wire_is_deferred(x->socket))
         shutdown(x->fd, SHUT_RDWR);
 }
 
@@ -165,13 +166,15 @@ void srv_watch_disconnect(srv_watch *w, srv_connection *c)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* It was the client's turn, the client has ended its side, and all it sent has been read: nothing will ever come. */
-static void look_at_connection(srv_connection *c, short events)
+/* It was the client's turn, the client has ended its side, and all it sent has been read: nothing will ever come. Or it takes too long: libmicrohttpd closes a
+ * connection on which nothing moves, but a handshake or a request line may come a byte at a time for ever. */
+static void look_at_connection(srv_connection *c, short events, uint64_t long_ago)
 {
     int unread = 0;
+    uint64_t since = atomic_load(&c->idle_since_ns);
     bool silent = (events & GONE) && !atomic_load(&c->answering) && ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0;
     c->silent = silent ? c->silent + 1 : 0;
-    if (c->silent >= SILENT_LOOKS)
+    if (c->silent >= SILENT_LOOKS || (since > 0 && since < long_ago))
         shutdown(c->fd, SHUT_RDWR); /* which libmicrohttpd does notice */
 }
 
@@ -179,13 +182,14 @@ static void look_at_connection(srv_connection *c, short events)
 static void look_at_connections(srv_watch *w)
 {
     struct pollfd polled[POLLED_AT_ONCE];
+    uint64_t now = attn_clock_ns(), long_ago = now > w->idle_ns ? now - w->idle_ns : 0;
     for (srv_connection *c = w->connections, *first = c; c; first = c) {
         nfds_t n = 0;
         for (; c && n < POLLED_AT_ONCE; c = c->next)
             polled[n++] = (struct pollfd){ .fd = c->fd, .events = POLLRDHUP };
         poll(polled, n, 0);
         for (nfds_t i = 0; i < n; i++, first = first->next)
-            look_at_connection(first, polled[i].revents);
+            look_at_connection(first, polled[i].revents, long_ago);
     }
 }
 
@@ -225,9 +229,9 @@ static void *watch(void *ctx)
     return NULL;
 }
 
-bool srv_watch_start(srv_watch *w)
+bool srv_watch_start(srv_watch *w, uint64_t idle_ns)
 {
-    *w = (srv_watch){ .first = NULL };
+    *w = (srv_watch){ .idle_ns = idle_ns };
     pthread_mutex_init(&w->lock, NULL);
     srv_cond_init(&w->changed);
     w->running = pthread_create(&w->thread, NULL, watch, w) == 0;

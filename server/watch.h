@@ -29,7 +29,11 @@ typedef struct srv_connection {
     struct srv_connection *next, *before; /* guarded by the watch's lock */
     int fd;                               /* open while it is on the list */
     int silent;                           /* looks since the client ended its side; the watch's alone */
-    _Atomic bool answering;               /* it is not the client's turn: its end says nothing */
+    _Atomic uint64_t idle_since_ns;       /* the last answer, or the begin; 0: there is a request */
+    void *session;                        /* of TLS; NULL: a plain connection. Fixed, as is tls */
+    struct srv_tls *tls;
+    _Atomic(struct srv_exchange *) deferred; /* its answer is to be written by the HTTP thread, at once (wire.h) */
+    _Atomic bool answering;                  /* it is not the client's turn: its end says nothing */
 } srv_connection;
 
 typedef struct srv_watch {
@@ -37,14 +41,15 @@ typedef struct srv_watch {
     pthread_cond_t changed;
     struct srv_exchange *first;
     srv_connection *connections;
-    bool asleep; /* the thread looks seldom and wants to be told of a request */
+    uint64_t idle_ns; /* fixed: a connection on which no request has begun for so long is closed */
+    bool asleep;      /* the thread looks seldom and wants to be told of a request */
     bool stopping;
     uint64_t cancelled_ns; /* since when everything is cancelled; 0: it is not */
     pthread_t thread;
     bool running; /* main's alone */
 } srv_watch;
 
-bool srv_watch_start(srv_watch *);
+bool srv_watch_start(srv_watch *, uint64_t idle_ns);
 void srv_watch_stop(srv_watch *);
 void srv_watch_add(srv_watch *, struct srv_exchange *);
 /* After this returns the watch touches neither the exchange nor its socket. Fine for one that was never added. */

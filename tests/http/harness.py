@@ -48,7 +48,7 @@ class Server:
         for raw in self.process.stderr:
             line = raw.decode("utf-8", "replace").rstrip("\n")
             self.log.append(line)
-            found = re.search(r"listening on http://.*:(\d+)$", line)
+            found = re.search(r"listening on https?://.*:(\d+)$", line)
             if found:
                 self.port = int(found[1])
                 break

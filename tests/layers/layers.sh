@@ -27,6 +27,8 @@ claim "png.h, FreeType and HarfBuzz are included in core/draw alone" "$(includes
 claim "zlib.h and zstd.h are included in server/compress.c alone" "$(includes 'zlib\.h|zstd\.h' "core api server" | grep -v '^server/compress\.c')"
 claim "curl.h is included in server/hub_transfer.c and server/probe.c alone" "$(includes 'curl/' server | grep -vE '^server/(hub_transfer|probe)\.c')"
 claim "pcre2.h is included in core/text/pattern.c alone" "$(includes 'pcre2\.h' "core api server" | grep -v '^core/text/pattern\.c')"
+claim "GnuTLS is included in server/keys.c, tls, wire and the hub alone" "$(includes 'gnutls/' "core api server" | grep -vE '^server/(keys\.c|tls\.[ch]|wire\.h|hub_[a-z]*\.c)')"
+claim "seccomp.h is included in server/confine.c alone" "$(includes 'seccomp\.h' "core api server" | grep -v '^server/confine\.c')"
 claim "server does no mathematics" "$(includes 'math\.h' server)"
 claim "no include climbs out of its folder" "$(includes '[^">]*\.\./' "core api server")"
 claim "core and api never print, exit or assert" "$(code '\b(printf|fprintf|puts|perror|exit|abort|assert)\(' "core api")"

@@ -1,0 +1,81 @@
+/* unix_socket.c - see unix_socket.h.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "unix_socket.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 1024, OTHERS = 0117 /* umask: what is left is 0660 */ };
+
+static int open_socket(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* Makes way for a new socket. NULL: the path is free; else why it is not. */
+static const char *clear_way(const struct sockaddr_un *address)
+{
+    struct stat st;
+    if (lstat(address->sun_path, &st) != 0)
+        return errno == ENOENT ? NULL : strerror(errno);
+    if (!S_ISSOCK(st.st_mode))
+        return "there is a file of this name, and it is no socket";
+    int fd = open_socket();
+    if (fd < 0)
+        return strerror(errno);
+    bool answered = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN; /* its queue is full: somebody is there */
+    int why = errno;
+    close(fd);
+    if (answered)
+        return "another program answers there";
+    if (why != ECONNREFUSED && why != ENOENT)
+        return strerror(why);
+    return unlink(address->sun_path) == 0 || errno == ENOENT ? NULL : strerror(errno);
+}
+
+static bool bind_and_listen(int fd, const struct sockaddr_un *address, srv_unix_file *file)
+{
+    struct stat st;
+    mode_t before = umask(OTHERS); /* of the whole process, but nobody else makes files now */
+    bool bound = bind(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    int why = errno;
+    umask(before);
+    errno = why;
+    if (!bound || listen(fd, BACKLOG) != 0 || lstat(address->sun_path, &st) != 0)
+        return false;
+    *file = (srv_unix_file){ st.st_dev, st.st_ino };
+    return true;
+}
+
+int srv_unix_listen(const char *path, srv_unix_file *file, char *error, size_t size)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    size_t n = strlen(path);
+    if (n >= sizeof address.sun_path) {
+        snprintf(error, size, "--unix-socket %s: the path has %zu bytes, and the system takes at most %zu", path, n, sizeof address.sun_path - 1);
+        return -1;
+    }
+    memcpy(address.sun_path, path, n + 1);
+    const char *why = clear_way(&address);
+    int fd = why ? -1 : open_socket();
+    if (fd >= 0 && bind_and_listen(fd, &address, file))
+        return fd;
+    snprintf(error, size, "--unix-socket %s: %s", path, why ? why : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+void srv_unix_remove(const char *path, srv_unix_file *file)
+{
+    struct stat st;
+    if (file->inode && lstat(path, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode)
+        unlink(path);
+    *file = (srv_unix_file){ 0 };
+}

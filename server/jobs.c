@@ -4,7 +4,8 @@
 
 #include <pthread.h>
 
-enum { ARENA_KEEP_BYTES = 8 << 20 }; /* what a thread's arena keeps from one job to the next */
+/* What arenas keep from one job to the next: all together, but each at least so much. */
+enum { KEEP_BYTES = 40 << 20, LEAST_KEEP_BYTES = 4 << 20 };
 
 typedef struct worker {
     srv_jobs *jobs;
@@ -14,9 +15,9 @@ typedef struct worker {
 } worker;
 
 struct srv_jobs {
-    srv_jobs_run run; /* fixed, with ctx, capacity, workers */
+    srv_jobs_run run; /* fixed, with ctx, capacity, num_workers, workers */
     void *ctx;
-    size_t capacity;
+    size_t capacity, num_workers;
     worker *workers;
     size_t threads;       /* fixed once srv_jobs_new has returned */
     pthread_mutex_t lock; /* guards all below */
@@ -60,7 +61,7 @@ static void *work(void *ctx)
         me->since_ns = attn_clock_ns();
         pthread_mutex_unlock(&jobs->lock);
         jobs->run(jobs->ctx, job, me->arena);
-        attn_arena_reset(me->arena, ARENA_KEEP_BYTES);
+        attn_arena_reset(me->arena, attn_most(KEEP_BYTES / jobs->num_workers, LEAST_KEEP_BYTES));
         pthread_mutex_lock(&jobs->lock);
         is_over(me);
     }
@@ -88,6 +89,7 @@ srv_jobs *srv_jobs_new(size_t threads, size_t capacity, srv_jobs_run run, void *
     jobs->run = run;
     jobs->ctx = ctx;
     jobs->capacity = capacity;
+    jobs->num_workers = threads;
     pthread_mutex_init(&jobs->lock, NULL);
     pthread_cond_init(&jobs->more, NULL);
     jobs->workers = attn_calloc(threads, sizeof *jobs->workers);

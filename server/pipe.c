@@ -48,6 +48,7 @@ api_block *srv_blocks_take(srv_blocks *b)
         srv_budget_charge(b->budget, sizeof *block);
     block->next = NULL;
     block->used = 0;
+    block->more = false;
     return block;
 }
 
@@ -169,8 +170,20 @@ static bool must_stop(srv_pipe *p)
     return client_gone(p) || p->end != SRV_PIPE_OPEN || (has_begun && attn_cancelled(p->cancel));
 }
 
+/* Under the lock, which it lets go meanwhile. */
+static void wake_reader(srv_pipe *p)
+{
+    pthread_mutex_unlock(&p->lock);
+    p->wake(p->ctx);
+    pthread_mutex_lock(&p->lock);
+}
+
 static void wait_for_room(srv_pipe *p)
 {
+    if (owes_wake(p)) {
+        wake_reader(p); /* there may be room by now */
+        return;
+    }
     p->writers_wait++;
     srv_cond_wait(&p->room, &p->lock, p->cancel ? p->cancel->deadline_ns : 0);
     p->writers_wait--;
@@ -197,8 +210,8 @@ attn_status srv_pipe_give(void *ctx, api_block *block)
         p->last = block;
         p->count++;
         p->given += block->used;
+        wake = !block->more && owes_wake(p);
         block = NULL;
-        wake = owes_wake(p);
     }
     pthread_mutex_unlock(&p->lock);
     if (wake)
@@ -326,6 +339,18 @@ ssize_t srv_pipe_read(srv_pipe *p, char *dst, size_t size, void (*park)(void *ct
     pthread_mutex_unlock(&p->lock);
     drop_chain(p->blocks, emptied);
     return result;
+}
+
+api_block *srv_pipe_take_whole(srv_pipe *p)
+{
+    api_block *block = NULL;
+    pthread_mutex_lock(&p->lock);
+    if (p->end == SRV_PIPE_COMPLETE && p->count == 1 && p->read == 0) {
+        block = take_all(p);
+        p->read = block->used;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return block;
 }
 
 void srv_pipe_abandon(srv_pipe *p)

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -29,7 +31,8 @@ enum {
     WATCH_SECONDS = 15,         /* no less than this beyond --timeout, so that it is we who say 408 */
     REFUSED_SECONDS = 5,        /* likewise, for one that is beyond --max-connections */
     CHUNKED_BUFFER_BYTES = 256, /* libmicrohttpd reads chunks straight into the connection's memory and leaves this unused */
-    SIZED_BUFFER_BYTES = 64 << 10
+    SIZED_BUFFER_BYTES = 64 << 10,
+    UNSENT_BYTES = 128 << 10 /* that wait in the kernel behind what the client's window takes: more would only leave the CPU's cache on its way */
 };
 
 struct srv_http {
@@ -272,6 +275,8 @@ static void connection_changes(void *ctx, struct MHD_Connection *connection, voi
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     srv_connection *c = info ? attn_calloc(1, sizeof *c) : NULL;
     if (c) {
+        int unsent = UNSENT_BYTES;
+        setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent); /* not had: slower at worst */
         c->fd = info->connect_fd;
         srv_watch_connect(&s->watch, c);
     }

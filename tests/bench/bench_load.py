@@ -3,7 +3,8 @@
 
     python3 tests/bench/bench_load.py [--peer PYTHON] [--svg tests/bench/load.svg]      needs Debian's wrk, and MiniLM (ATTND_MINILM)
 
-Prints a table and draws the curves. All kinds of load take turns within a round; figures are medians over rounds. Beside each rate stands its ratio to the best at fewer
+The queue is long enough for all of them: by itself it holds 64, and clients of the load before that have just left count until they are missed. Prints a table and
+draws the curves. All kinds of load take turns within a round; figures are medians over rounds. Beside each rate stands its ratio to the best at fewer
 connections (below 1, throughput falls as load grows); beside the p99 with the foreign process its growth and that of the time a request takes on average: the
 second is the lost share of the machine, and the first is to be no more.
 SPDX-License-Identifier: Apache-2.0

@@ -228,6 +228,7 @@ attn_status api_handle_attention(api_call *call)
     api_out out;
     if (!api_plan_request(call, call->service, &req, &plan) || !api_plan_refuse(call, &plan) || !api_call_reserve(call, plan.price.bytes))
         return ATTN_E_INPUT;
+    attn_arena_expect(call->worker->arena, plan.price.bytes);
     answer a = {
         .call = call,
         .plan = &plan,

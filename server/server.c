@@ -18,7 +18,7 @@
 
 enum {
     HTTP_THREADS = 2,       /* they copy bytes and wait; computing is the workers' */
-    FREE_BLOCKS = 64,       /* 4 MiB kept for the next answers */
+    FREE_BLOCKS = 128,      /* 8 MiB kept for the next answers */
     STUCK_GRACE_MS = 10000, /* past a request's deadline a worker may need this long to notice */
     HEADROOM = 64,          /* connections beyond --max-connections that are accepted, to be told so */
     HUB_ERROR_BYTES = 1400, /* one sentence, with the command that converts a model */

@@ -26,12 +26,13 @@
 #include "math/gemm.h"
 
 enum {
-    CHUNK = 512,              /* keys summed in one product of a @ v */
-    BLOCK_SCORES = 64 * 1024, /* floats of a block aimed at: 256 KiB, at home in any second-level cache */
-    BLOCK_LEAST = 32,         /* rows: fewer, and reading the packed keys costs more than multiplying them */
-    BLOCK_MOST = 64,          /* rows: more, and one short head is not enough tasks */
-    PANEL_BYTES = 8 << 20,    /* of packed keys and values at a time; one head may take more */
-    TASK_FLOATS = 128 * 1024, /* of keys and values that one row is multiplied with in a task: some ten microseconds */
+    CHUNK = 512,               /* keys summed in one product of a @ v */
+    BLOCK_SCORES = 64 * 1024,  /* floats of a block aimed at: 256 KiB, at home in any second-level cache */
+    BLOCK_LEAST = 32,          /* rows: fewer, and reading the packed keys costs more than multiplying them */
+    BLOCK_MOST = 64,           /* rows: more, and one short head is not enough tasks */
+    PANEL_BYTES = 8 << 20,     /* of packed keys and values at a time; one head may take more */
+    TASK_FLOATS = 128 * 1024,  /* of keys and values that one row is multiplied with in a task: some ten microseconds */
+    ALONE_FLOATS = 384 * 1024, /* of all heads: less than that is done before another thread has woken up */
     ALIGNMENT = 64
 };
 
@@ -142,7 +143,7 @@ static bool plan_one_row(plan *size, const attn_operator_input *in)
     if (!attn_add(in->head_dim, size->chunks > 0 ? in->value_dim : 0, &floats) || !attn_mul(floats, in->T_k, &floats))
         return false;
     size->is_one_row = true;
-    size->heads = TASK_FLOATS / attn_most(1, floats) + 1;
+    size->heads = floats < ALONE_FLOATS / in->num_attention_heads ? in->num_attention_heads : TASK_FLOATS / attn_most(1, floats) + 1;
     return true;
 }
 

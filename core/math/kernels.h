@@ -55,6 +55,9 @@ typedef struct attn_kernels {
     float (*max_row)(const float *x, size_t n);
     /* sum x y. Error at most 1e-6 * sum |x y| (measured 1.1e-7). */
     double (*dot_row)(const float *x, const float *y, size_t n);
+    /* The same bits with x as 16-bit numbers, which are widened on the way. */
+    double (*dot_half)(const uint16_t *x, const float *y, size_t n);
+    double (*dot_bfloat16)(const uint16_t *x, const float *y, size_t n);
     /* - sum m ln m, m = (x + y) / 2 in [0, 2]; 0 for m below 1e-38. With y = x it is the entropy of x. Error at most 1e-6 * sum |m ln m| (measured 1.6e-7). */
     double (*entropy_row)(const float *x, const float *y, size_t n);
     /* Whether x holds neither NaN nor an infinity. For overflow checks. */

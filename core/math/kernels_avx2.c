@@ -61,6 +61,27 @@ static inline void vec_store_part(float *p, vec v, size_t n)
         _mm_store_ss(p, part);
 }
 
+/* n <= LANES numbers of 16 bits, zeros behind them. */
+static inline __m128i load_16_bits(const uint16_t *p, size_t n)
+{
+    uint16_t some[LANES] = { 0 };
+    if (n == LANES)
+        return _mm_loadu_si128((const __m128i *)p);
+    memcpy(some, p, n * sizeof *p);
+    return _mm_loadu_si128((const __m128i *)some);
+}
+
+/* The same as floats. */
+static inline vec vec_load_half(const uint16_t *p, size_t n)
+{
+    return _mm256_cvtph_ps(load_16_bits(p, n));
+}
+
+static inline vec vec_load_bfloat16(const uint16_t *p, size_t n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16_bits(p, n)), 16));
+}
+
 /* Into the exponent's bits. */
 static inline vec vec_scale(vec p, vec n)
 {
@@ -191,6 +212,8 @@ const attn_kernels attn_kernels_avx2 = {
     .add_row = add_row,
     .max_row = max_row,
     .dot_row = dot_row,
+    .dot_half = dot_half,
+    .dot_bfloat16 = dot_bfloat16,
     .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,

@@ -43,6 +43,17 @@ static inline void vec_store_part(float *p, vec v, size_t n)
     _mm512_mask_storeu_ps(p, first(n), v);
 }
 
+/* n <= LANES numbers of 16 bits as floats, zeros behind them. */
+static inline vec vec_load_half(const uint16_t *p, size_t n)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(n), p));
+}
+
+static inline vec vec_load_bfloat16(const uint16_t *p, size_t n)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(n), p)), 16));
+}
+
 /* From the exponent's bits, those of sqrt 1/2 taken off first. */
 static inline vec vec_exponent(vec x)
 {
@@ -172,6 +183,8 @@ const attn_kernels attn_kernels_avx512 = {
     .add_row = add_row,
     .max_row = max_row,
     .dot_row = dot_row,
+    .dot_half = dot_half,
+    .dot_bfloat16 = dot_bfloat16,
     .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,

@@ -126,6 +126,31 @@ static double dot_row(const float *x, const float *y, size_t n)
     return sum;
 }
 
+/* Some at a time. */
+static double dot_widened(const uint16_t *x, const float *y, size_t n, void (*widen)(float *, const uint16_t *, size_t))
+{
+    enum { SOME = 64 };
+    float wide[SOME];
+    double sum = 0;
+    for (size_t i = 0; i < n; i += SOME) {
+        size_t some = n - i < SOME ? n - i : SOME;
+        widen(wide, x + i, some);
+        for (size_t j = 0; j < some; j++)
+            sum += (double)wide[j] * (double)y[i + j];
+    }
+    return sum;
+}
+
+static double dot_half(const uint16_t *x, const float *y, size_t n)
+{
+    return dot_widened(x, y, n, attn_from_half_ref);
+}
+
+static double dot_bfloat16(const uint16_t *x, const float *y, size_t n)
+{
+    return dot_widened(x, y, n, attn_from_bfloat16_ref);
+}
+
 static double entropy_row(const float *x, const float *y, size_t n)
 {
     double sum = 0;
@@ -235,6 +260,8 @@ const attn_kernels attn_kernels_ref = {
     .add_row = add_row,
     .max_row = max_row,
     .dot_row = dot_row,
+    .dot_half = dot_half,
+    .dot_bfloat16 = dot_bfloat16,
     .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,

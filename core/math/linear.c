@@ -6,7 +6,8 @@
 
 /* Of x, what stays in the second cache beside a panel of w: 144 rows (a multiple of 8, 12 and 16) at BLIS's depths are about 200 KB. */
 enum { BLOCK_ROWS = 144, MIN_COLUMNS = 64, PACK_PANELS = 4 };
-static const double task_flops = 1e6; /* some ten microseconds */
+static const double task_flops = 1e6;                            /* some ten microseconds */
+static const size_t one_row_alone = 1536 * 1024 / sizeof(float); /* of w: one row of x is through that many before another thread has woken up */
 
 typedef struct linear {
     const attn_gemm *gemm;
@@ -33,6 +34,8 @@ static void plan(linear *t)
     size_t panels = attn_ceil_div(MIN_COLUMNS, mr);
     if (panel_flops * (double)panels < task_flops)
         panels = (size_t)(task_flops / panel_flops) + 1;
+    if (m == 1 && t->whole.w.n <= one_row_alone / (t->whole.w.k + 1))
+        panels = attn_ceil_div(t->whole.w.n, mr);
     t->block_columns = panels * mr;
     t->pack_rows = PACK_PANELS * nr;
 }

@@ -444,3 +444,11 @@ void attn_table_row(const attn_kernels *k, const attn_table *t, size_t row, floa
 {
     widen(k, dst, (const char *)t->data + row * t->cols * element_bytes(t->type), t->type, t->cols);
 }
+
+double attn_table_dot(const attn_kernels *k, const attn_table *t, size_t row, const float *x)
+{
+    if (t->type == ATTN_DTYPE_F32)
+        return k->dot_row((const float *)t->data + row * t->cols, x, t->cols);
+    const uint16_t *narrow = (const uint16_t *)t->data + row * t->cols;
+    return t->type == ATTN_DTYPE_F16 ? k->dot_half(narrow, x, t->cols) : k->dot_bfloat16(narrow, x, t->cols);
+}

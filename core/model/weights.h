@@ -107,6 +107,8 @@ typedef struct attn_weights {
 ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *,
                                               const attn_bind_sizes *, const attn_bind_targets *, attn_error *);
 
+/* Row `row` of the table times x [cols], as the kernels' dot_row would give of its float32. */
+double attn_table_dot(const attn_kernels *, const attn_table *, size_t row, const float *x);
 /* dst [cols] = row `row` of the table, as float32. */
 void attn_table_row(const attn_kernels *, const attn_table *, size_t row, float *dst);
 

@@ -22,7 +22,7 @@ struct attn_gemm {
     void (*transpose)(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols);
     void (*band)(const attn_band *); /* a kernel that reads x where it lies; NULL: x is packed */
     sgemm_ukr_ft blis;               /* NULL: the plain kernel */
-    size_t tail_rows;  /* so many rows of x, or fewer, go to `tail` */
+    size_t tail_rows;                /* so many rows of x, or fewer, go to `tail` */
     void (*tail)(const attn_tile *);
     cntx_t context;
 };

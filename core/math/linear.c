@@ -80,7 +80,8 @@ attn_status attn_linear(attn_runtime *rt, float *y, size_t ldy, const float *x, 
     t.packed = bytes ? attn_arena_take(arena, bytes, 1) : NULL;
     if (!t.packed)
         return attn_fail_memory(err);
-    t.whole = (attn_product){ .y = y, .ldy = ldy, .x = attn_gemm_packs(t.gemm) ? t.packed : x, .ldx = ldx, .m = m, .w = *w, .j0 = 0, .j1 = w->n, .alpha = 1.0f };
+    t.whole =
+        (attn_product){ .y = y, .ldy = ldy, .x = attn_gemm_packs(t.gemm) ? t.packed : x, .ldx = ldx, .m = m, .w = *w, .j0 = 0, .j1 = w->n, .alpha = 1.0f };
     attn_status status = attn_gemm_check(t.gemm, &t.whole);
     if (status != ATTN_OK || !x || (m > 1 && ldx < w->k)) {
         status =

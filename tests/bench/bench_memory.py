@@ -3,19 +3,23 @@
 
     python3 tests/bench/bench_memory.py PROGRAM [--model NAME=SOURCE]...          standard library only
 
-"beside" is what is resident less the packed weights that /v1/models names (memory_bytes of what is loaded). VmHWM is the most there ever was. Clients read the
+"beside" is what is resident less the packed weights of the models that were asked (memory_bytes in /v1/models); without --model the others are not packed yet. VmHWM is the most there ever was. Clients read the
 whole answer at once, so that none of it waits in the server. The start is measured five times: from exec to the first answer of /healthz, and to that of a first sentence.
 SPDX-License-Identifier: Apache-2.0
 """
 import concurrent.futures
 import json
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 
-PORT, CLIENTS, STARTS, MIB = 19321, 64, 5, 1 << 20
+CLIENTS, STARTS, MIB = 64, 5, 1 << 20
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    PORT = free.getsockname()[1]
 BASE = f"http://127.0.0.1:{PORT}"
 
 
@@ -60,12 +64,8 @@ def memory(server):
     return {key: int(lines[key].split()[0]) * 1024 for key in ("VmRSS", "RssAnon", "RssFile", "VmHWM")}
 
 
-def loaded_bytes():
-    return sum(model["memory_bytes"] for model in get("/v1/models")["models"] if model.get("loaded", True))
-
-
-def row(server, what):
-    m, weights = memory(server), loaded_bytes()
+def row(server, what, models):
+    m, weights = memory(server), sum(model["memory_bytes"] for model in models)
     figures = [m["VmRSS"], weights, m["VmRSS"] - weights, m["RssAnon"] - weights, m["RssFile"], m["VmHWM"]]
     print(f"| {what} | " + " | ".join(f"{x / MIB:.1f}" for x in figures) + " |", flush=True)
 
@@ -82,23 +82,30 @@ def main():
         print(f"{name}: {took[0]:.0f} ms at best, {took[len(took) // 2]:.0f} at the median of {STARTS} starts")
     print("\n| MiB | resident | weights | beside | of that anonymous | files' pages | most ever resident |\n|---|---|---|---|---|---|---|")
     server, _, _ = start(command)
+    try:
+        table(server, command)
+    finally:
+        stop(server)
+
+
+def table(server, command):
     models = get("/v1/models")["models"]
-    row(server, "idle, one answer of 8 tokens given")
+    asked = models if "--model" in command else models[:1]
+    row(server, "idle, one answer of 8 tokens given", asked)
     for tokens in (16, 128, min(512, models[0]["max_tokens"])):
         for _ in range(3):
             size = attend(models[0]["name"], tokens)
-        row(server, f"{tokens} tokens, answers of {size / MIB:.1f}")
+        row(server, f"{tokens} tokens, answers of {size / MIB:.1f}", asked)
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         for tokens in (16, 128):
             list(pool.map(lambda _, n=tokens: attend(models[0]["name"], n), range(2 * CLIENTS)))
-            row(server, f"{CLIENTS} clients, {tokens} tokens")
+            row(server, f"{CLIENTS} clients, {tokens} tokens", asked)
     for model in models[1:]:
         attend(model["name"], 16)
     if models[1:]:
-        row(server, "every model asked")
+        row(server, "every model asked", models)
     time.sleep(5)
-    row(server, "5 s later")
-    stop(server)
+    row(server, "5 s later", models)
 
 
 if __name__ == "__main__":

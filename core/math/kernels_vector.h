@@ -338,8 +338,24 @@ INLINE vec add_product(vec s, vec x, vec y)
     return vec_fma(x, y, s);
 }
 
+/* Numbers [i, i + n) of x as floats, zeros behind them; n is known when it is compiled where it is LANES. */
+INLINE vec load_floats(const void *x, size_t i, size_t n)
+{
+    return n == LANES ? vec_load((const float *)x + i) : vec_load_part((const float *)x + i, n, vec_set(0));
+}
+
+INLINE vec load_half(const void *x, size_t i, size_t n)
+{
+    return vec_load_half((const uint16_t *)x + i, n);
+}
+
+INLINE vec load_bfloat16(const void *x, size_t i, size_t n)
+{
+    return vec_load_bfloat16((const uint16_t *)x + i, n);
+}
+
 /* The sum of a term of x and y, which is 0 where both are. */
-INLINE double sum_terms(const float *x, const float *y, size_t n, vec (*add)(vec, vec, vec))
+INLINE double sum_terms(const void *x, const float *y, size_t n, vec (*load)(const void *, size_t, size_t), vec (*add)(vec, vec, vec))
 {
     const vec zero = vec_set(0);
     double sum = 0;
@@ -348,10 +364,10 @@ INLINE double sum_terms(const float *x, const float *y, size_t n, vec (*add)(vec
         vec s[SUMS] = { zero, zero, zero, zero };
         for (; i + STEP <= end; i += STEP)
             for (size_t j = 0; j < SUMS; j++)
-                s[j] = add(s[j], vec_load(x + i + j * LANES), vec_load(y + i + j * LANES));
+                s[j] = add(s[j], load(x, i + j * LANES, LANES), vec_load(y + i + j * LANES));
         for (size_t j = 0; i < end; j++, i += LANES) {
             size_t left = end - i < LANES ? end - i : LANES;
-            s[j] = add(s[j], vec_load_part(x + i, left, zero), vec_load_part(y + i, left, zero));
+            s[j] = add(s[j], load(x, i, left), vec_load_part(y + i, left, zero));
         }
         sum += (double)vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3])));
     }
@@ -360,7 +376,17 @@ INLINE double sum_terms(const float *x, const float *y, size_t n, vec (*add)(vec
 
 static double dot_row(const float *x, const float *y, size_t n)
 {
-    return sum_terms(x, y, n, add_product);
+    return sum_terms(x, y, n, load_floats, add_product);
+}
+
+static double dot_half(const uint16_t *x, const float *y, size_t n)
+{
+    return sum_terms(x, y, n, load_half, add_product);
+}
+
+static double dot_bfloat16(const uint16_t *x, const float *y, size_t n)
+{
+    return sum_terms(x, y, n, load_bfloat16, add_product);
 }
 
 static void rms_norm_row(float *y, const float *x, const float *gain, size_t n, float eps)
@@ -375,7 +401,7 @@ static void rms_norm_row(float *y, const float *x, const float *gain, size_t n, 
 
 static double entropy_row(const float *x, const float *y, size_t n)
 {
-    return 0 - sum_terms(x, y, n, add_entropy);
+    return 0 - sum_terms(x, y, n, load_floats, add_entropy);
 }
 
 static float max_row(const float *x, size_t n)

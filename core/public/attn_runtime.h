@@ -20,7 +20,7 @@ void attn_runtime_free(attn_runtime *); /* NULL is fine; no call may be running 
 
 int attn_runtime_threads(const attn_runtime *);
 const char *attn_runtime_kernels(const attn_runtime *);     /* "avx512" */
-const char *attn_runtime_gemm_kernel(const attn_runtime *); /* "blis skx 32x12" */
+const char *attn_runtime_gemm_kernel(const attn_runtime *); /* "own 48x8" */
 
 /* CPUs this process may use: the smaller of its affinity and its cgroup's quota (v1 and v2, every level up), at least 1. */
 int attn_cpus_allowed(void);

@@ -150,6 +150,14 @@ check-explorer: setup-build setup-explorer
 	cd tests/explorer && npm ci --no-audit --no-fund --ignore-scripts
 	node tests/explorer/run.js $(NAMES)
 
+## image: the container, localhost/attnd, with podman or docker (TAG=, IMAGE_FLAGS="--isolation chroot")
+image:
+	deploy/image/build.sh $(or $(TAG),attnd) $(IMAGE_FLAGS)
+
+## check-container: builds the image twice and runs it as it is meant to be run: read-only, no capability, 256 MB, one CPU
+check-container:
+	python3 tests/container/test_image.py
+
 ## lint: format, banned functions, sizes of functions and files
 lint: setup-lint
 	tests/layers/lint.sh
@@ -195,6 +203,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer image check-container lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

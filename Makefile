@@ -158,6 +158,11 @@ image:
 check-container:
 	python3 tests/container/test_image.py
 
+## check-arm64: cross-compiles for arm64 and runs the unit tests under qemu-user, in a container (NAMES="gemm kernels" for some of them)
+check-arm64:
+	$(or $(CONTAINER),podman) build $(IMAGE_FLAGS) -f tests/container/arm64.Dockerfile -t attnd-arm64 .
+	$(or $(CONTAINER),podman) run --rm $(RUN_FLAGS) -v "$(CURDIR)":/src attnd-arm64 $(NAMES)
+
 ## lint: format, banned functions, sizes of functions and files
 lint: setup-lint
 	tests/layers/lint.sh
@@ -203,6 +208,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer image check-container lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer image check-container check-arm64 lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

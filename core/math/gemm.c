@@ -30,6 +30,12 @@ struct attn_gemm {
 static attn_gemm ref_gemm, haswell_gemm, haswell_gemm_512, skx_gemm, armv8a_gemm;
 static pthread_once_t set_up = PTHREAD_ONCE_INIT;
 
+/* BLIS writes no const; its kernels only read the panels. */
+static void *unconst(const void *p)
+{
+    return (void *)(uintptr_t)p;
+}
+
 static void take_kernel(attn_gemm *g, const char *table, attn_gemm blis)
 {
     const attn_kernels *kernels = attn_kernels_find(table);
@@ -38,6 +44,27 @@ static void take_kernel(attn_gemm *g, const char *table, attn_gemm blis)
     *g = blis;
     g->transpose = kernels->transpose;
 }
+
+#if defined(__aarch64__)
+enum { ARMV8A_MR = 8, ARMV8A_NR = 12 };
+
+/* BLIS rounds once more at the edges than inside: it has the tile in a buffer there, and adds. For equal bits every tile takes that way here. */
+static void tile_armv8a(const attn_tile *t)
+{
+    float tile[ARMV8A_MR * ARMV8A_NR], alpha = t->alpha, zero = 0;
+    auxinfo_t next;
+    memset(&next, 0, sizeof next);
+    bli_auxinfo_set_next_a(unconst(t->next_w), &next);
+    bli_auxinfo_set_next_b(unconst(t->next_x), &next);
+    bli_sgemm_armv8a_asm_8x12(ARMV8A_MR, ARMV8A_NR, (dim_t)t->k, &alpha, unconst(t->w), unconst(t->x), &zero, tile, 1, ARMV8A_MR, &next, NULL);
+    for (size_t j = 0; j < t->n; j++) {
+        float *y = t->y + j * t->ldy;
+        const float *sum = tile + j * ARMV8A_MR;
+        for (size_t i = 0; i < t->m; i++)
+            y[i] = t->beta == 0 ? sum[i] : y[i] + sum[i];
+    }
+}
+#endif
 
 static void take_fast_kernels(void)
 {
@@ -52,7 +79,10 @@ static void take_fast_kernels(void)
     take_kernel(&haswell_gemm_512, "avx512", haswell);
     take_kernel(&skx_gemm, "avx512", skx);
 #elif defined(__aarch64__)
-    take_kernel(&armv8a_gemm, "neon", (attn_gemm){ .name = "blis armv8a 8x12", .mr = 8, .nr = 12, .kc = 640, .blis = bli_sgemm_armv8a_asm_8x12 });
+    const attn_gemm armv8a = {
+        .name = "blis armv8a 8x12", .mr = ARMV8A_MR, .nr = ARMV8A_NR, .kc = 640, .blis = bli_sgemm_armv8a_asm_8x12, .tail_rows = ARMV8A_NR, .tail = tile_armv8a
+    };
+    take_kernel(&armv8a_gemm, "neon", armv8a);
 #endif
 }
 
@@ -169,12 +199,6 @@ attn_status attn_gemm_check(const attn_gemm *g, const attn_product *p)
     if (p->m > 0 && p->j1 > p->j0 && (!p->y || (p->w.k > 0 && (!p->x || !p->w.data))))
         return ATTN_E_INTERNAL;
     return ATTN_OK;
-}
-
-/* BLIS writes no const; its kernels only read the panels. */
-static void *unconst(const void *p)
-{
-    return (void *)(uintptr_t)p;
 }
 
 static void run_tile(const attn_gemm *g, const attn_tile *t)

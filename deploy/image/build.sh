@@ -17,8 +17,8 @@ set -- -t "$tag" --build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" \
     --label "org.opencontainers.image.revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
     --label "org.opencontainers.image.created=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)" "$@"
 case $tool in
-*podman) # OCI's own format has no HEALTHCHECK
-    exec "$tool" build --format docker --timestamp "$SOURCE_DATE_EPOCH" "$@" .
+*podman) # OCI's own format has no HEALTHCHECK; layers kept between builds would leave their ids in the history
+    exec "$tool" build --format docker --layers=false --timestamp "$SOURCE_DATE_EPOCH" "$@" .
     ;;
 *) exec "$tool" build "$@" . ;;
 esac

@@ -1,8 +1,10 @@
 /* cpu.c - reads cpuid and xgetbv: a feature counts only if the operating system saves the registers that go with it.
- * Bit numbers are those of Intel's and AMD's manuals (leaf 1, leaf 7, extended leaf 1, XCR0).
+ * Bit numbers are those of Intel's and AMD's manuals (leaf 1, leaf 7, extended leaf 1, XCR0). Of other architectures nothing is asked: what attnd has for
+ * arm64, every arm64 runs.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "math/cpu.h"
 
+#if defined(__x86_64__)
 #include <cpuid.h>
 #include <stdint.h>
 
@@ -43,3 +45,12 @@ attn_cpu attn_cpu_detect(void)
                  has(seven.c, bit_AVX512VBMI | bit_AVX512VBMI2);
     return cpu;
 }
+
+#else
+
+attn_cpu attn_cpu_detect(void)
+{
+    return (attn_cpu){ false, false, false };
+}
+
+#endif

@@ -1,8 +1,9 @@
 /* gemm.c - packs panels and walks them with a kernel; the only file that includes blis.h.
  *
- * Of BLIS this takes the contexts of two sub-configurations (kernel, panel sizes, depth of a block) and calls their micro-kernels itself. Its object
+ * Of BLIS this takes micro-kernels, with the panel sizes and the depth of a block that BLIS's own contexts give them, and calls them itself. Its object
  * interface is never entered: that would abort on a wrong shape, pick kernels by a CPU table older than today's CPUs, and pack the weights at every call.
- * The contexts' functions are in the static library only, so the program is linked against libblis.a.
+ * Nor are its contexts: filling one links the reference kernels of every CPU of the family, 10 MB, of which not one is called.
+ * Micro-kernels are in the static library only, so the program is linked against libblis.a.
  *
  * A panel of R rows holds element (row, l) at l * R + row, all of k one after another: where k is cut does not show in the layout.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -24,24 +25,72 @@ struct attn_gemm {
     sgemm_ukr_ft blis;               /* NULL: the plain kernel */
     size_t tail_rows;                /* so many rows of x, or fewer, go to `tail` */
     void (*tail)(const attn_tile *);
-    cntx_t context;
 };
 
-static attn_gemm ref_gemm, haswell_gemm, skx_gemm, own_gemm_512;
+static attn_gemm ref_gemm, haswell_gemm, skx_gemm, own_gemm_512, armv8a_gemm;
 static pthread_once_t set_up = PTHREAD_ONCE_INIT;
 
-static void take_kernel(attn_gemm *g, const char *name, void (*fill)(cntx_t *), const char *table)
+/* BLIS writes no const; its kernels only read the panels. */
+static void *unconst(const void *p)
+{
+    return (void *)(uintptr_t)p;
+}
+
+static void take_kernel(attn_gemm *g, const char *table, attn_gemm blis)
 {
     const attn_kernels *kernels = attn_kernels_find(table);
     if (!kernels)
         return;
-    fill(&g->context);
-    g->mr = (size_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_MR, &g->context);
-    g->nr = (size_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_NR, &g->context);
-    g->kc = (size_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_KC, &g->context);
-    g->blis = (sgemm_ukr_ft)bli_cntx_get_l3_nat_ukr_dt(BLIS_FLOAT, BLIS_GEMM_UKR, &g->context);
+    *g = blis;
     g->transpose = kernels->transpose;
-    g->name = name;
+}
+
+#if defined(__aarch64__)
+enum { ARMV8A_MR = 8, ARMV8A_NR = 12 };
+
+/* BLIS rounds once more at the edges than inside: it has the tile in a buffer there, and adds. For equal bits every tile takes that way here. */
+static void tile_armv8a(const attn_tile *t)
+{
+    float tile[ARMV8A_MR * ARMV8A_NR], alpha = t->alpha, zero = 0;
+    auxinfo_t next;
+    memset(&next, 0, sizeof next);
+    bli_auxinfo_set_next_a(unconst(t->next_w), &next);
+    bli_auxinfo_set_next_b(unconst(t->next_x), &next);
+    bli_sgemm_armv8a_asm_8x12(ARMV8A_MR, ARMV8A_NR, (dim_t)t->k, &alpha, unconst(t->w), unconst(t->x), &zero, tile, 1, ARMV8A_MR, &next, NULL);
+    for (size_t j = 0; j < t->n; j++) {
+        float *y = t->y + j * t->ldy;
+        const float *sum = tile + j * ARMV8A_MR;
+        for (size_t i = 0; i < t->m; i++)
+            y[i] = t->beta == 0 ? sum[i] : y[i] + sum[i];
+    }
+}
+#endif
+
+static void take_fast_kernels(void)
+{
+#if defined(__x86_64__)
+    const attn_gemm haswell = {
+        .name = "blis haswell 6x16", .mr = 6, .nr = 16, .kc = 256, .blis = bli_sgemm_haswell_asm_6x16, .tail_rows = 8, .tail = attn_tail_haswell
+    };
+    const attn_gemm skx = {
+        .name = "blis skx 32x12", .mr = 32, .nr = 12, .kc = 384, .blis = bli_sgemm_skx_asm_32x12_l2, .tail_rows = 11, .tail = attn_tail_skx
+    };
+    const attn_gemm own = { /* sums are cut where its twin, BLIS's, cuts them */
+                            .name = "own 48x8",
+                            .mr = ATTN_BAND_MR_AVX512,
+                            .nr = ATTN_BAND_ROWS_AVX512,
+                            .kc = skx.kc,
+                            .band = attn_band_avx512
+    };
+    take_kernel(&haswell_gemm, "avx2", haswell);
+    take_kernel(&skx_gemm, "avx512", skx);
+    take_kernel(&own_gemm_512, "avx512", own);
+#elif defined(__aarch64__)
+    const attn_gemm armv8a = {
+        .name = "blis armv8a 8x12", .mr = ARMV8A_MR, .nr = ARMV8A_NR, .kc = 640, .blis = bli_sgemm_armv8a_asm_8x12, .tail_rows = ARMV8A_NR, .tail = tile_armv8a
+    };
+    take_kernel(&armv8a_gemm, "neon", armv8a);
+#endif
 }
 
 static void take_kernels(void)
@@ -51,18 +100,7 @@ static void take_kernels(void)
     ref_gemm.kc = ATTN_REF_KC;
     ref_gemm.transpose = attn_kernels_find("ref")->transpose;
     ref_gemm.name = "plain 8x8";
-    take_kernel(&haswell_gemm, "blis haswell 6x16", bli_cntx_init_haswell, "avx2");
-    take_kernel(&skx_gemm, "blis skx 32x12", bli_cntx_init_skx, "avx512");
-    haswell_gemm.tail = attn_tail_haswell;
-    haswell_gemm.tail_rows = 8;
-    skx_gemm.tail = attn_tail_skx;
-    skx_gemm.tail_rows = 11;
-    own_gemm_512.mr = ATTN_BAND_MR_AVX512;
-    own_gemm_512.nr = ATTN_BAND_ROWS_AVX512;
-    own_gemm_512.kc = skx_gemm.kc; /* its twin's, so that sums are cut at the same places */
-    own_gemm_512.transpose = skx_gemm.transpose;
-    own_gemm_512.band = attn_band_avx512;
-    own_gemm_512.name = skx_gemm.name ? "own 48x8" : NULL;
+    take_fast_kernels();
 }
 
 const attn_gemm *attn_gemm_find(const attn_kernels *kernels)
@@ -75,6 +113,8 @@ const attn_gemm *attn_gemm_find(const attn_kernels *kernels)
         g = &haswell_gemm;
     else if (strcmp(kernels->name, "avx512") == 0)
         g = &own_gemm_512;
+    else if (strcmp(kernels->name, "neon") == 0)
+        g = &armv8a_gemm;
     return g && g->name ? g : NULL;
 }
 
@@ -180,12 +220,6 @@ attn_status attn_gemm_check(const attn_gemm *g, const attn_product *p)
     return ATTN_OK;
 }
 
-/* BLIS writes no const; its kernels only read the panels and the context. */
-static void *unconst(const void *p)
-{
-    return (void *)(uintptr_t)p;
-}
-
 static void run_tile(const attn_gemm *g, const attn_tile *t)
 {
     if (!g->blis) {
@@ -201,7 +235,7 @@ static void run_tile(const attn_gemm *g, const attn_tile *t)
     memset(&next, 0, sizeof next);
     bli_auxinfo_set_next_a(unconst(t->next_w), &next);
     bli_auxinfo_set_next_b(unconst(t->next_x), &next);
-    g->blis((dim_t)t->m, (dim_t)t->n, (dim_t)t->k, &alpha, unconst(t->w), unconst(t->x), &beta, t->y, 1, (inc_t)t->ldy, &next, unconst(&g->context));
+    g->blis((dim_t)t->m, (dim_t)t->n, (dim_t)t->k, &alpha, unconst(t->w), unconst(t->x), &beta, t->y, 1, (inc_t)t->ldy, &next, NULL);
 }
 
 /* One panel of w times all of x, for l in [l0, l0 + depth). The rows of x run inside: the panel of w stays in the nearest cache. */

@@ -27,7 +27,7 @@ typedef struct attn_strip_product {
 } attn_strip_product;
 
 typedef struct attn_kernels {
-    const char *name; /* "ref", "avx2", "avx512" */
+    const char *name; /* "ref", "avx2", "avx512", "neon" */
 
     /* In place: x[i] = exp(x[i] - max) / sum; -INFINITY gives exactly 0; nothing but -INFINITY gives all 0.
      * Returns false, x undefined, when x holds NaN or +INFINITY. Relative error of each weight at most 1e-6 + |x[i] - max| u (float32 rounds the

@@ -9,7 +9,7 @@ typedef struct attn_runtime attn_runtime;
 
 typedef struct attn_runtime_options {
     int threads;         /* 0: attn_cpus_allowed() */
-    const char *kernels; /* NULL or "auto", "ref", "avx2", "avx512"; one this CPU cannot run is ATTN_E_UNSUPPORTED */
+    const char *kernels; /* NULL or "auto", "ref", "avx2", "avx512", "neon"; one this CPU cannot run is ATTN_E_UNSUPPORTED */
     uint64_t memory;     /* bytes that a model may take when it is opened; 0: attn_memory_free() at that time */
 } attn_runtime_options;
 

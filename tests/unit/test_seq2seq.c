@@ -110,7 +110,7 @@ static void compare_model(const char *source, const char *golden, const char *ta
 
 static void compare_tables(const char *source, const char *golden)
 {
-    static const char *const tables[] = { "ref", "avx2", "avx512" };
+    static const char *const tables[] = { "ref", "avx2", "avx512", "neon" };
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         compare_model(source, golden, tables[t]);
 }

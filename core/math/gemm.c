@@ -1,4 +1,4 @@
-/* gemm.c - packs panels and walks them with a micro-kernel; the only file that includes blis.h.
+/* gemm.c - packs panels and walks them with a kernel; the only file that includes blis.h.
  *
  * Of BLIS this takes the contexts of two sub-configurations (kernel, panel sizes, depth of a block) and calls their micro-kernels itself. Its object
  * interface is never entered: that would abort on a wrong shape, pick kernels by a CPU table older than today's CPUs, and pack the weights at every call.
@@ -7,7 +7,6 @@
  * A panel of R rows holds element (row, l) at l * R + row, all of k one after another: where k is cut does not show in the layout.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "math/gemm.h"
-#include "math/cpu.h"
 #include "math/gemm_tile.h"
 
 #include <blis.h>
@@ -21,13 +20,14 @@ struct attn_gemm {
     const char *name;
     size_t mr, nr, kc;
     void (*transpose)(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols);
-    sgemm_ukr_ft blis; /* NULL: the plain kernel */
+    void (*band)(const attn_band *); /* a kernel that reads x where it lies; NULL: x is packed */
+    sgemm_ukr_ft blis;               /* NULL: the plain kernel */
     size_t tail_rows;  /* so many rows of x, or fewer, go to `tail` */
     void (*tail)(const attn_tile *);
     cntx_t context;
 };
 
-static attn_gemm ref_gemm, haswell_gemm, haswell_gemm_512, skx_gemm;
+static attn_gemm ref_gemm, haswell_gemm, skx_gemm, own_gemm_512;
 static pthread_once_t set_up = PTHREAD_ONCE_INIT;
 
 static void take_kernel(attn_gemm *g, const char *name, void (*fill)(cntx_t *), const char *table)
@@ -52,12 +52,17 @@ static void take_kernels(void)
     ref_gemm.transpose = attn_kernels_find("ref")->transpose;
     ref_gemm.name = "plain 8x8";
     take_kernel(&haswell_gemm, "blis haswell 6x16", bli_cntx_init_haswell, "avx2");
-    take_kernel(&haswell_gemm_512, "blis haswell 6x16", bli_cntx_init_haswell, "avx512");
     take_kernel(&skx_gemm, "blis skx 32x12", bli_cntx_init_skx, "avx512");
-    haswell_gemm.tail = haswell_gemm_512.tail = attn_tail_haswell;
-    haswell_gemm.tail_rows = haswell_gemm_512.tail_rows = 8;
+    haswell_gemm.tail = attn_tail_haswell;
+    haswell_gemm.tail_rows = 8;
     skx_gemm.tail = attn_tail_skx;
     skx_gemm.tail_rows = 11;
+    own_gemm_512.mr = ATTN_BAND_MR_AVX512;
+    own_gemm_512.nr = ATTN_BAND_ROWS_AVX512;
+    own_gemm_512.kc = skx_gemm.kc; /* its twin's, so that sums are cut at the same places */
+    own_gemm_512.transpose = skx_gemm.transpose;
+    own_gemm_512.band = attn_band_avx512;
+    own_gemm_512.name = skx_gemm.name ? "own 48x8" : NULL;
 }
 
 const attn_gemm *attn_gemm_find(const attn_kernels *kernels)
@@ -69,8 +74,19 @@ const attn_gemm *attn_gemm_find(const attn_kernels *kernels)
     else if (strcmp(kernels->name, "avx2") == 0)
         g = &haswell_gemm;
     else if (strcmp(kernels->name, "avx512") == 0)
-        g = attn_cpu_detect().splits_512 ? &haswell_gemm_512 : &skx_gemm;
+        g = &own_gemm_512;
     return g && g->name ? g : NULL;
+}
+
+const attn_gemm *attn_gemm_twin(const attn_kernels *kernels)
+{
+    pthread_once(&set_up, take_kernels);
+    return strcmp(kernels->name, "avx512") == 0 && skx_gemm.name ? &skx_gemm : NULL;
+}
+
+bool attn_gemm_packs(const attn_gemm *g)
+{
+    return !g->band;
 }
 
 const char *attn_gemm_name(const attn_gemm *g)
@@ -102,7 +118,8 @@ size_t attn_gemm_panel_bytes(const attn_gemm *g, size_t n, size_t k)
 
 size_t attn_gemm_scratch_bytes(const attn_gemm *g, size_t m, size_t k)
 {
-    return packed_bytes(m, g->nr, k);
+    size_t bytes = packed_bytes(m, g->nr, k);
+    return bytes && g->band ? SLACK_BYTES : bytes;
 }
 
 /* Rows [0, rows) of one panel of `width`, zeros behind them. */
@@ -156,7 +173,7 @@ attn_status attn_gemm_check(const attn_gemm *g, const attn_product *p)
         return ATTN_E_INTERNAL;
     if (p->j0 > p->j1 || p->j1 > p->w.n || p->j0 % g->mr != 0 || (p->j1 % g->mr != 0 && p->j1 != p->w.n))
         return ATTN_E_INTERNAL;
-    if (p->m > 1 && p->ldy < p->j1 - p->j0)
+    if (p->m > 1 && (p->ldy < p->j1 - p->j0 || (g->band && p->ldx < p->w.k)))
         return ATTN_E_INTERNAL;
     if (p->m > 0 && p->j1 > p->j0 && (!p->y || (p->w.k > 0 && (!p->x || !p->w.data))))
         return ATTN_E_INTERNAL;
@@ -192,7 +209,7 @@ static void run_panel(const attn_gemm *g, const attn_product *p, size_t j, size_
 {
     const size_t k = p->w.k;
     attn_tile t = { .k = depth, .alpha = p->alpha, .beta = l0 == 0 ? 0.0f : 1.0f, .ldy = p->ldy };
-    t.m = p->j1 - j < g->mr ? p->j1 - j : g->mr;
+    t.m = attn_least(p->j1 - j, g->mr);
     t.w = p->w.data + j * k + l0 * g->mr;
     for (size_t i = 0; i < p->m; i += g->nr) {
         bool last = i + g->nr >= p->m;
@@ -203,6 +220,26 @@ static void run_panel(const attn_gemm *g, const attn_product *p, size_t j, size_
         t.next_x = last ? p->x + l0 * g->nr : t.x + g->nr * k;
         run_tile(g, &t);
     }
+}
+
+/* The same with x where it lies. The next panel's numbers at these l are fetched meanwhile; behind the last panel that is whatever lies there, often the panel of
+ * the next task. */
+static void run_band(const attn_gemm *g, const attn_product *p, size_t j, size_t l0, size_t depth)
+{
+    const size_t k = p->w.k;
+    const float *w = p->w.data + j * k + l0 * g->mr;
+    attn_band b = { .m = attn_least(p->j1 - j, g->mr),
+                    .n = p->m,
+                    .k = depth,
+                    .alpha = p->alpha,
+                    .beta = l0 == 0 ? 0.0f : 1.0f,
+                    .w = w,
+                    .x = p->x + l0,
+                    .ldx = p->ldx,
+                    .y = p->y + j,
+                    .ldy = p->ldy,
+                    .next_w = j + g->mr < p->w.n ? w + g->mr * k : NULL };
+    g->band(&b);
 }
 
 void attn_gemm_multiply(const attn_gemm *g, const attn_product *p)
@@ -216,16 +253,17 @@ void attn_gemm_multiply(const attn_gemm *g, const attn_product *p)
     size_t depth = blocks ? attn_round_up(attn_ceil_div(k, blocks), 4) : 0;
     for (size_t l = 0; l < k; l += depth)
         for (size_t j = p->j0; j < p->j1; j += g->mr)
-            run_panel(g, p, j, l, k - l < depth ? k - l : depth);
+            (g->band ? run_band : run_panel)(g, p, j, l, attn_least(k - l, depth));
 }
 
 attn_status attn_gemm_rows(const attn_gemm *g, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *w, size_t j0, size_t j1,
                            float alpha, float *scratch)
 {
-    const attn_product product = { .y = y, .ldy = ldy, .x = scratch, .m = m, .w = *w, .j0 = j0, .j1 = j1, .alpha = alpha };
+    const attn_product product = { .y = y, .ldy = ldy, .x = g->band ? x : scratch, .ldx = ldx, .m = m, .w = *w, .j0 = j0, .j1 = j1, .alpha = alpha };
     if (attn_gemm_check(g, &product) != ATTN_OK || (m > 1 && ldx < w->k) || (m > 0 && w->k > 0 && !x))
         return ATTN_E_INTERNAL;
-    attn_gemm_pack_rows(g, scratch, x, ldx, m, w->k);
+    if (!g->band)
+        attn_gemm_pack_rows(g, scratch, x, ldx, m, w->k);
     attn_gemm_multiply(g, &product);
     return ATTN_OK;
 }

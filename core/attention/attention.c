@@ -31,6 +31,7 @@ enum {
     BLOCK_LEAST = 32,         /* rows: fewer, and reading the packed keys costs more than multiplying them */
     BLOCK_MOST = 64,          /* rows: more, and one short head is not enough tasks */
     PANEL_BYTES = 8 << 20,    /* of packed keys and values at a time; one head may take more */
+    TASK_FLOATS = 128 * 1024, /* of keys and values that one row is multiplied with in a task: some ten microseconds */
     ALIGNMENT = 64
 };
 
@@ -47,6 +48,8 @@ typedef struct plan {
     size_t slot_bytes;                         /* all of it */
     size_t analysis_bytes;                     /* sums of every block */
     size_t total;
+    bool is_one_row; /* of queries: its products are made where keys and values lie */
+    size_t heads;    /* then: heads of a task */
 } plan;
 
 typedef struct attention_job {
@@ -132,8 +135,21 @@ static size_t block_rows(const attn_gemm *gemm, size_t T_q, size_t T_k)
     return attn_least(attn_round_up(rows, nr), T_q);
 }
 
+/* Nothing is packed. */
+static bool plan_one_row(plan *size, const attn_operator_input *in)
+{
+    size_t floats;
+    if (!attn_add(in->head_dim, size->chunks > 0 ? in->value_dim : 0, &floats) || !attn_mul(floats, in->T_k, &floats))
+        return false;
+    size->is_one_row = true;
+    size->heads = TASK_FLOATS / attn_most(1, floats) + 1;
+    return true;
+}
+
 static bool plan_panels(plan *size, const attn_gemm *gemm, const attn_operator_input *in)
 {
+    if (in->T_q == 1)
+        return plan_one_row(size, in);
     size_t keys = attn_gemm_panel_bytes(gemm, in->T_k, in->head_dim), chunk = attn_gemm_panel_bytes(gemm, in->value_dim, attn_least(CHUNK, in->T_k)), values;
     if (keys == 0 || chunk == 0 || !sized(keys, 1, &size->key_bytes) || !sized(chunk, 1, &size->chunk_bytes))
         return false;
@@ -145,8 +161,8 @@ static bool plan_panels(plan *size, const attn_gemm *gemm, const attn_operator_i
 
 static bool plan_slot(plan *size, const attn_gemm *gemm, const attn_operator_input *in, const attn_attention_out *out)
 {
-    size_t keys = attn_gemm_scratch_bytes(gemm, size->block, in->head_dim), values = 0;
-    if (size->chunks > 0)
+    size_t keys = size->is_one_row ? ALIGNMENT : attn_gemm_scratch_bytes(gemm, size->block, in->head_dim), values = 0;
+    if (size->chunks > 0 && !size->is_one_row)
         values = attn_gemm_scratch_bytes(gemm, size->block, attn_least(CHUNK, in->T_k));
     size_t sum_row = size->chunks > 1 ? in->value_dim : 0;
     if (!attn_add(in->T_k, 15, &size->row) || !sized(attn_most(keys, values), 1, &size->gemm_bytes))
@@ -298,6 +314,18 @@ static attn_fault finish_row(const block *b, size_t r)
 
 /* ---- one block ---------------------------------------------------------------------------------------------------------- */
 
+static const float *key_rows(const block *b)
+{
+    const attn_operator_input *in = b->job->in;
+    return in->key.data + (ptrdiff_t)(b->h / (in->num_attention_heads / in->num_key_value_heads)) * in->key.head_stride;
+}
+
+static const float *value_rows(const block *b)
+{
+    const attn_operator_input *in = b->job->in;
+    return in->value.data + (ptrdiff_t)(b->h / (in->num_attention_heads / in->num_key_value_heads)) * in->value.head_stride;
+}
+
 static attn_fault multiply_keys(const block *b)
 {
     const attn_operator_input *in = b->job->in;
@@ -314,19 +342,45 @@ static attn_fault multiply_keys(const block *b)
     return status == ATTN_OK ? ATTN_FAULT_NONE : ATTN_FAULT_REFUSED;
 }
 
+/* The same of one row: raw scores of all keys where they are an answer. */
+static attn_fault multiply_keys_in_place(const block *b)
+{
+    const attn_operator_input *in = b->job->in;
+    attn_range range = b->raw_scores ? (attn_range){ 0, in->T_k } : b->seen;
+    const float *q = in->query.data + (ptrdiff_t)b->h * in->query.head_stride, *k = key_rows(b) + (ptrdiff_t)range.lo * in->key.row_stride;
+    size_t d = in->head_dim, depth = attn_gemm_depth(b->job->gemm, d);
+    for (size_t l = 0; l < d; l += depth)
+        b->job->kernels->row_keys(b->x + range.lo, q + l, k + l, in->key.row_stride, range.hi - range.lo, attn_least(depth, d - l), in->rules.scale, l > 0);
+    return ATTN_FAULT_NONE;
+}
+
+/* y [d_v] = the weights of chunk c times its values, from panels or where they lie. */
+static attn_status multiply_chunk(const block *b, float *y, size_t ldy, size_t c)
+{
+    const attention_job *job = b->job;
+    const attn_operator_input *in = job->in;
+    size_t first = c * CHUNK, n = attn_least(CHUNK, in->T_k - first), depth = attn_gemm_depth(job->gemm, n);
+    if (!job->size.is_one_row) {
+        attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), in->value_dim, n };
+        return attn_gemm_rows(job->gemm, y, ldy, b->x + first, b->row, b->rows, &values, 0, in->value_dim, 1.0f, b->gemm_scratch);
+    }
+    const float *v = value_rows(b) + (ptrdiff_t)first * in->value.row_stride;
+    for (size_t j = 0; j < n; j += depth)
+        job->kernels->row_values(y, b->x + first + j, v + (ptrdiff_t)j * in->value.row_stride, in->value.row_stride, attn_least(depth, n - j), in->value_dim,
+                                 j > 0);
+    return ATTN_OK;
+}
+
 /* context = x @ v, a chunk of keys at a time. */
 static attn_fault multiply_values(const block *b)
 {
     const attention_job *job = b->job;
-    const attn_operator_input *in = job->in;
-    size_t d_v = in->value_dim, ldy = (size_t)job->out->context_row_stride;
+    size_t d_v = job->in->value_dim, ldy = (size_t)job->out->context_row_stride;
     bool alone = job->size.chunks == 1;
     for (size_t r = 0; r < b->rows && !(alone && b->seen.hi > 0); r++)
         fill(b->context + r * ldy, 0, d_v, 0.0f);
     for (size_t c = b->seen.lo / CHUNK; c * CHUNK < b->seen.hi; c++) {
-        attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), d_v, attn_least(CHUNK, in->T_k - c * CHUNK) };
-        float *y = alone ? b->context : b->sum;
-        if (attn_gemm_rows(job->gemm, y, alone ? ldy : d_v, b->x + c * CHUNK, b->row, b->rows, &values, 0, d_v, 1.0f, b->gemm_scratch) != ATTN_OK)
+        if (multiply_chunk(b, alone ? b->context : b->sum, alone ? ldy : d_v, c) != ATTN_OK)
             return ATTN_FAULT_REFUSED;
         for (size_t r = 0; r < b->rows && !alone; r++)
             job->kernels->add_row(b->context + r * ldy, b->sum + r * d_v, d_v);
@@ -393,7 +447,7 @@ static void place_block(block *b, unsigned char *scratch)
 
 static attn_fault compute_block(const block *b)
 {
-    attn_fault found = multiply_keys(b);
+    attn_fault found = b->job->size.is_one_row ? multiply_keys_in_place(b) : multiply_keys(b);
     for (size_t r = 0; r < b->rows && found == ATTN_FAULT_NONE; r++)
         found = finish_row(b, r);
     if (found == ATTN_FAULT_NONE && b->context)
@@ -403,9 +457,9 @@ static attn_fault compute_block(const block *b)
     return found;
 }
 
-static void block_task(void *ctx, size_t i, int slot)
+/* Block i of the heads at hand. */
+static void run_block(attention_job *job, size_t i, int slot)
 {
-    attention_job *job = ctx;
     const plan *size = &job->size;
     size_t group = job->in->num_attention_heads / job->in->num_key_value_heads;
     size_t h = job->first_group * group + i / size->blocks, first = i % size->blocks * size->block;
@@ -417,9 +471,22 @@ static void block_task(void *ctx, size_t i, int slot)
         return;
     }
     block b = { .job = job, .h = h, .first = first, .rows = attn_least(size->block, job->in->T_q - first) };
-    b.panels = job->panels + (h / group - job->first_group) * size->head_bytes;
+    if (!size->is_one_row)
+        b.panels = job->panels + (h / group - job->first_group) * size->head_bytes;
     place_block(&b, job->scratch + (size_t)slot * size->slot_bytes);
     attn_faults_record(&job->faults, task, compute_block(&b));
+}
+
+static void block_task(void *ctx, size_t i, int slot)
+{
+    run_block(ctx, i, slot);
+}
+
+static void heads_task(void *ctx, size_t i, int slot)
+{
+    attention_job *job = ctx;
+    for (size_t h = i * job->size.heads; h < attn_least((i + 1) * job->size.heads, job->in->num_attention_heads); h++)
+        run_block(job, h, slot);
 }
 
 /* ---- all ---------------------------------------------------------------------------------------------------------------- */
@@ -457,6 +524,10 @@ static void pack_task(void *ctx, size_t i, int slot)
 static void run_groups(attn_runtime *runtime, attention_job *job)
 {
     size_t G = job->in->num_key_value_heads, group = job->in->num_attention_heads / G;
+    if (job->size.is_one_row) {
+        attn_parallel(runtime, attn_ceil_div(job->in->num_attention_heads, job->size.heads), heads_task, job);
+        return;
+    }
     for (size_t g = 0; g < G && !attn_faults_stop(&job->faults, (uint64_t)g * group * job->size.blocks); g += job->size.batch) {
         size_t n = attn_least(job->size.batch, G - g);
         job->first_group = g;
@@ -488,11 +559,11 @@ static attn_status walk(attn_runtime *runtime, const attn_operator_input *in, co
     if (!plan_make(&job.size, runtime, in, out))
         return attn_fail_memory(err);
     attn_arena_mark mark = attn_arena_save(arena);
-    job.panels = attn_arena_take(arena, job.size.batch, job.size.head_bytes);
+    job.panels = job.size.is_one_row ? NULL : attn_arena_take(arena, job.size.batch, job.size.head_bytes);
     job.scratch = attn_arena_take(arena, (size_t)attn_runtime_threads(runtime), job.size.slot_bytes);
     job.sums = out->analyst ? attn_arena_zero(arena, job.size.analysis_bytes, 1) : NULL;
     attn_status status = ATTN_OK;
-    if (!job.panels || !job.scratch || (out->analyst && !job.sums)) {
+    if (!(job.panels || job.size.is_one_row) || !job.scratch || (out->analyst && !job.sums)) {
         status = attn_fail_memory(err);
     } else {
         run_groups(runtime, &job);

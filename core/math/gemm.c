@@ -242,15 +242,20 @@ static void run_band(const attn_gemm *g, const attn_product *p, size_t j, size_t
     g->band(&b);
 }
 
+size_t attn_gemm_depth(const attn_gemm *g, size_t k)
+{
+    /* Blocks of equal depth, as few as the kernel's KC allows: a function of k alone. */
+    size_t blocks = attn_ceil_div(k, g->kc);
+    return blocks ? attn_round_up(attn_ceil_div(k, blocks), 4) : 0;
+}
+
 void attn_gemm_multiply(const attn_gemm *g, const attn_product *p)
 {
     const size_t k = p->w.k;
     if (k == 0)
         for (size_t i = 0; i < p->m && p->j1 > p->j0; i++)
             memset(p->y + i * p->ldy + p->j0, 0, (p->j1 - p->j0) * sizeof *p->y);
-    /* Blocks of equal depth, as few as the kernel's KC allows: a function of k alone. */
-    size_t blocks = attn_ceil_div(k, g->kc);
-    size_t depth = blocks ? attn_round_up(attn_ceil_div(k, blocks), 4) : 0;
+    size_t depth = attn_gemm_depth(g, k);
     for (size_t l = 0; l < k; l += depth)
         for (size_t j = p->j0; j < p->j1; j += g->mr)
             (g->band ? run_band : run_panel)(g, p, j, l, attn_least(k - l, depth));

@@ -40,6 +40,9 @@ void attn_gemm_pack(const attn_gemm *, float *dst, const float *w, size_t n, siz
 /* dst = columns [first, first + k) of w, packed: attn_gemm_panel_bytes(w->n, k), which lie in one piece in each panel. */
 void attn_gemm_slice(const attn_gemm *, float *dst, const attn_panels *w, size_t first, size_t k);
 
+/* A sum over k is cut into pieces so long, the last one shorter, each a chain of its own; they are added up in their order. */
+size_t attn_gemm_depth(const attn_gemm *, size_t k);
+
 bool attn_gemm_packs(const attn_gemm *); /* whether x has to be packed */
 /* Bytes of scratch for packing the x side of one product with m rows and this k; some, too, where nothing is packed. */
 size_t attn_gemm_scratch_bytes(const attn_gemm *, size_t m, size_t k);

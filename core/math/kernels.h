@@ -79,6 +79,13 @@ typedef struct attn_kernels {
     /* max [strip] is raised to the largest factor[j] * x[j]. Numbers that are NaN may or may not be passed over. */
     void (*strip_max)(float *max, const float *x, size_t n, const float *factor);
 
+    /* One row against many, read where they lie (one_row.c). Each sum is one chain in the order of its index, multiply-adds in the tables that have them:
+     * the matrix kernels' order (gemm.h), so the bits are a product's.
+     * x[j] = scale * k_j . q, for row k_j [d] at k + j * stride, j < n; `adds`: that is added to x[j]. */
+    void (*row_keys)(float *x, const float *q, const float *k, ptrdiff_t stride, size_t n, size_t d, float scale, bool adds);
+    /* y [cols] = sum over j < n of x[j] * v_j, row v_j [cols] at v + j * stride; `adds`: that is added to y. */
+    void (*row_values)(float *y, const float *x, const float *v, ptrdiff_t stride, size_t n, size_t cols, bool adds);
+
     /* Numbers (attn_number.h has the meaning). */
     size_t (*write_shortest)(char *dst, const float *x, size_t n);
     size_t (*write_decimals)(char *dst, const float *x, size_t n, int decimals);

@@ -110,13 +110,10 @@ static inline void vec_fma_to_doubles(double *p, vec v, double factor)
 #include "math/kernels_vector.h"
 #include "math/strips_vector.h"
 
-/* A square of 16 in registers: pairs of rows, then fours, then quarters of 128 bits change places. Rows and columns beyond the edge are masked. */
-static inline void transpose16(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+/* A square of 16 in registers turns round: pairs of rows, then fours, then quarters of 128 bits change places. */
+INLINE void turn_square(vec r[LANES])
 {
-    __m512 r[16], t[16];
-    const __mmask16 columns = first(cols);
-    for (size_t i = 0; i < 16; i++)
-        r[i] = i < rows ? _mm512_maskz_loadu_ps(columns, src + i * ld_src) : _mm512_setzero_ps();
+    __m512 t[16];
     for (size_t i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -139,6 +136,18 @@ static inline void transpose16(float *dst, size_t ld_dst, const float *src, size
         r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
         r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
     }
+}
+
+#include "math/one_row_vector.h"
+
+/* Rows and columns beyond the edge are masked. */
+static inline void transpose16(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+{
+    __m512 r[16];
+    const __mmask16 columns = first(cols);
+    for (size_t i = 0; i < 16; i++)
+        r[i] = i < rows ? _mm512_maskz_loadu_ps(columns, src + i * ld_src) : _mm512_setzero_ps();
+    turn_square(r);
     const __mmask16 written = first(rows);
     for (size_t i = 0; i < 16 && i < cols; i++)
         _mm512_mask_storeu_ps(dst + i * ld_dst, written, r[i]);
@@ -172,6 +181,8 @@ const attn_kernels attn_kernels_avx512 = {
     .strip_values = strip_values,
     .strip_sum = strip_sum,
     .strip_max = strip_max,
+    .row_keys = row_keys,
+    .row_values = row_values,
     .write_shortest = attn_write_shortest_avx512,
     .write_decimals = attn_write_decimals_avx512,
     .to_half = attn_to_half_avx512,

@@ -201,6 +201,28 @@ static void strip_max(float *max, const float *x, size_t n, const float *factor)
         }
 }
 
+/* ---- one row ------------------------------------------------------------------------------------------------------------ */
+
+static void row_keys(float *x, const float *q, const float *k, ptrdiff_t stride, size_t n, size_t d, float scale, bool adds)
+{
+    for (size_t j = 0; j < n; j++, k += stride) {
+        float sum = 0;
+        for (size_t l = 0; l < d; l++)
+            sum += k[l] * q[l];
+        x[j] = adds ? x[j] + scale * sum : scale * sum;
+    }
+}
+
+static void row_values(float *y, const float *x, const float *v, ptrdiff_t stride, size_t n, size_t cols, bool adds)
+{
+    for (size_t c = 0; c < cols; c++) {
+        float sum = 0;
+        for (size_t j = 0; j < n; j++)
+            sum += v[(ptrdiff_t)j * stride + (ptrdiff_t)c] * x[j];
+        y[c] = adds ? y[c] + sum : sum;
+    }
+}
+
 const attn_kernels attn_kernels_ref = {
     .name = "ref",
     .softmax_row = softmax_row,
@@ -222,6 +244,8 @@ const attn_kernels attn_kernels_ref = {
     .strip_values = strip_values,
     .strip_sum = strip_sum,
     .strip_max = strip_max,
+    .row_keys = row_keys,
+    .row_values = row_values,
     .write_shortest = attn_write_shortest_ref,
     .write_decimals = attn_write_decimals_ref,
     .to_half = attn_to_half_ref,

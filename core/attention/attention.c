@@ -34,6 +34,7 @@ enum {
     TASK_FLOATS = 128 * 1024, /* of keys and values that one row is multiplied with in a task: some ten microseconds */
     ALIGNMENT = 64
 };
+static const double TASK_FLOPS = 1e6; /* some ten microseconds */
 
 /* Sizes, functions of the input's sizes and of the runtime alone. Bytes are multiples of ALIGNMENT. */
 typedef struct plan {
@@ -545,6 +546,24 @@ static void pack_task(void *ctx, size_t i, int slot)
     attn_gemm_pack(job->gemm, dst, v, in->value_dim, attn_least(CHUNK, in->T_k - first), 1, in->value.row_stride);
 }
 
+/* Keys and values of one head, and all that is made of them. */
+static void group_task(void *ctx, size_t i, int slot)
+{
+    attention_job *job = ctx;
+    size_t parts = 1 + job->size.chunks, blocks = job->in->num_attention_heads / job->in->num_key_value_heads * job->size.blocks;
+    for (size_t part = 0; part < parts; part++)
+        pack_task(job, i * parts + part, slot);
+    for (size_t b = 0; b < blocks; b++)
+        run_block(job, i * blocks + b, slot);
+}
+
+/* Whether a key/value head with its queries is little enough to be one task. */
+static bool are_short(const attn_operator_input *in)
+{
+    double group = (double)(in->num_attention_heads / in->num_key_value_heads);
+    return 2.0 * group * (double)in->T_q * (double)in->T_k * (double)(in->head_dim + in->value_dim) < TASK_FLOPS;
+}
+
 static void run_groups(attn_runtime *runtime, attention_job *job)
 {
     size_t G = job->in->num_key_value_heads, group = job->in->num_attention_heads / G;
@@ -555,6 +574,10 @@ static void run_groups(attn_runtime *runtime, attention_job *job)
     for (size_t g = 0; g < G && !attn_faults_stop(&job->faults, (uint64_t)g * group * job->size.blocks); g += job->size.batch) {
         size_t n = attn_least(job->size.batch, G - g);
         job->first_group = g;
+        if (are_short(job->in)) {
+            attn_parallel(runtime, n, group_task, job);
+            continue;
+        }
         attn_parallel(runtime, n * (1 + job->size.chunks), pack_task, job);
         attn_parallel(runtime, n * group * job->size.blocks, block_task, job);
     }

@@ -115,6 +115,20 @@ END_TEST
 
 static double softmax_worst;
 
+/* The same row through the softmax that hides nothing. */
+static void check_finite_softmax(const float *x, const float *want, size_t n)
+{
+    static float y[MOST + GUARD];
+    bool hides = false;
+    for (size_t i = 0; i < n; i++)
+        hides |= x[i] == -INFINITY;
+    memcpy(y, x, n * sizeof *y);
+    set_guard(y, n);
+    ck_assert(table->softmax_finite_row(y, n) == !hides);
+    check_guard(y, n);
+    ck_assert(hides || memcmp(y, want, n * sizeof *y) == 0);
+}
+
 static void check_softmax(const float *x, size_t n)
 {
     static float y[MOST + GUARD];
@@ -144,6 +158,7 @@ static void check_softmax(const float *x, size_t n)
             softmax_worst = fmax(softmax_worst, error / want);
     }
     ck_assert_double_le(fabs(total - 1), 1e-6);
+    check_finite_softmax(x, y, n);
 }
 
 static void softmax_body(void)
@@ -216,6 +231,11 @@ static void softmax_bad_body(void)
             x[at] = FLT_MAX;
             ck_assert(table->softmax_row(x, n));
             ck_assert_float_eq(x[at], 1);
+            for (int bad = 0; bad < 3; bad++) {
+                fill(x, n, -1, 1);
+                x[at] = bad == 0 ? NAN : bad == 1 ? INFINITY : -INFINITY;
+                ck_assert(!table->softmax_finite_row(x, n));
+            }
         }
 }
 

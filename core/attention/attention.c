@@ -10,7 +10,7 @@
  * no map.
  *
  * What makes bits independent of threads and blocks: a product's element depends on its two rows alone (gemm.h); a softmax sees exactly the visible
- * range of its row; and a @ v is summed over CHUNKs of keys at fixed places. Chunks that a whole block does not see are left out, which changes
+ * range of its row; and a @ v is summed over CHUNKs of keys at fixed places. Keys that a whole block does not see are left out, which changes
  * nothing: they would add zeros to a sum that began with zero.
  *
  * Keys and values are packed for a few key/value heads at a time (PANEL_BYTES), so packing never needs a copy of all of a long input.
@@ -35,6 +35,7 @@ enum {
     ALONE_FLOATS = 384 * 1024, /* of all heads: less than that is done before another thread has woken up */
     ALIGNMENT = 64
 };
+static const double TASK_FLOPS = 1e6; /* some ten microseconds */
 
 /* Sizes, functions of the input's sizes and of the runtime alone. Bytes are multiples of ALIGNMENT. */
 typedef struct plan {
@@ -76,6 +77,7 @@ typedef struct block {
     float *x; /* [rows, row]: scores, then weights */
     size_t row;
     bool weighs;                                           /* x goes through the softmax */
+    bool is_plain;                                         /* and nothing lies between the products and it */
     float *scores, *raw_scores, *weighted_norms, *context; /* row 0 of this block in the outputs, or NULL; x may be one of them */
     float *gemm_scratch, *sum;
     attn_row_sums *row_sums; /* NULL: nobody looks at the rows */
@@ -263,6 +265,12 @@ static void fill(float *x, size_t from, size_t to, float value)
         x[j] = value;
 }
 
+static void clear(float *x, size_t from, size_t to)
+{
+    if (from < to)
+        memset(x + from, 0, (to - from) * sizeof *x);
+}
+
 /* The row as it enters the softmax, given x = score + shift in the range. s may be x. */
 static void write_scores(float *s, const float *x, attn_range range, size_t T_k, float shift)
 {
@@ -284,6 +292,20 @@ static bool check_products(const block *b, size_t r, const float *x, attn_range 
     return b->job->kernels->all_finite(raw, T_k);
 }
 
+/* Whether products are scores. */
+static bool has_rules(const attn_rules *rules)
+{
+    return rules->softcap > 0.0f || rules->alibi_slopes || rules->bias.add || rules->mask.keep || rules->mask.add;
+}
+
+/* From products to weights where nothing else is asked for: the softmax itself sees what is not finite. */
+static attn_fault finish_plain_row(const block *b, float *x, attn_range range)
+{
+    clear(x, b->set.lo, range.lo);
+    clear(x, range.hi, b->set.hi);
+    return range.lo == range.hi || b->job->kernels->softmax_finite_row(x + range.lo, range.hi - range.lo) ? ATTN_FAULT_NONE : ATTN_FAULT_RAW_SCORES;
+}
+
 /* From products to weights, row r of the block. */
 static attn_fault finish_row(const block *b, size_t r)
 {
@@ -293,6 +315,8 @@ static attn_fault finish_row(const block *b, size_t r)
     if (range.lo > range.hi)
         range.lo = range.hi;
     bool sees = range.lo < range.hi;
+    if (b->is_plain)
+        return finish_plain_row(b, x, range);
     if (!check_products(b, r, x, range))
         return ATTN_FAULT_RAW_SCORES;
     if (!b->scores && !b->weighs)
@@ -304,8 +328,8 @@ static attn_fault finish_row(const block *b, size_t r)
         write_scores(b->scores + r * in->T_k, x, range, in->T_k, shift);
     if (!b->weighs)
         return ATTN_FAULT_NONE;
-    fill(x, b->set.lo, range.lo, 0.0f);
-    fill(x, range.hi, b->set.hi, 0.0f);
+    clear(x, b->set.lo, range.lo);
+    clear(x, range.hi, b->set.hi);
     if (sees && !b->job->kernels->softmax_row(x + range.lo, range.hi - range.lo))
         return ATTN_FAULT_SCORES;
     if (sees && b->row_sums)
@@ -355,20 +379,22 @@ static attn_fault multiply_keys_in_place(const block *b)
     return ATTN_FAULT_NONE;
 }
 
-/* y [d_v] = the weights of chunk c times its values, from panels or where they lie. */
+/* y [rows, d_v] = the weights of what chunk c has of the seen keys times its values, from panels or where they lie. */
 static attn_status multiply_chunk(const block *b, float *y, size_t ldy, size_t c)
 {
     const attention_job *job = b->job;
     const attn_operator_input *in = job->in;
     size_t first = c * CHUNK, n = attn_least(CHUNK, in->T_k - first), depth = attn_gemm_depth(job->gemm, n);
+    size_t lo = b->seen.lo > first ? b->seen.lo - first : 0, hi = attn_least(b->seen.hi - first, n);
     if (!job->size.is_one_row) {
         attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), in->value_dim, n };
-        return attn_gemm_rows(job->gemm, y, ldy, b->x + first, b->row, b->rows, &values, 0, in->value_dim, 1.0f, b->gemm_scratch);
+        return attn_gemm_part(job->gemm, y, ldy, b->x + first, b->row, b->rows, &values, lo, hi, b->gemm_scratch);
     }
     const float *v = value_rows(b) + (ptrdiff_t)first * in->value.row_stride;
-    for (size_t j = 0; j < n; j += depth)
-        job->kernels->row_values(y, b->x + first + j, v + (ptrdiff_t)j * in->value.row_stride, in->value.row_stride, attn_least(depth, n - j), in->value_dim,
-                                 j > 0);
+    for (size_t j = lo, end; j < hi; j = end) {
+        end = attn_least(hi, (j / depth + 1) * depth);
+        job->kernels->row_values(y, b->x + first + j, v + (ptrdiff_t)j * in->value.row_stride, in->value.row_stride, end - j, in->value_dim, j > lo);
+    }
     return ATTN_OK;
 }
 
@@ -379,7 +405,7 @@ static attn_fault multiply_values(const block *b)
     size_t d_v = job->in->value_dim, ldy = (size_t)job->out->context_row_stride;
     bool alone = job->size.chunks == 1;
     for (size_t r = 0; r < b->rows && !(alone && b->seen.hi > 0); r++)
-        fill(b->context + r * ldy, 0, d_v, 0.0f);
+        clear(b->context + r * ldy, 0, d_v);
     for (size_t c = b->seen.lo / CHUNK; c * CHUNK < b->seen.hi; c++) {
         if (multiply_chunk(b, alone ? b->context : b->sum, alone ? ldy : d_v, c) != ATTN_OK)
             return ATTN_FAULT_REFUSED;
@@ -411,9 +437,7 @@ static void choose_keys(block *b, bool keeps_weights)
     attn_range first = attn_visible_keys(&in->rules, b->first, in->T_k);
     attn_range last = attn_visible_keys(&in->rules, b->first + b->rows - 1, in->T_k);
     b->seen = first.lo < last.hi ? (attn_range){ first.lo, last.hi } : (attn_range){ 0, 0 };
-    b->set = (attn_range){ b->seen.lo / CHUNK * CHUNK, attn_least(attn_round_up(b->seen.hi, CHUNK), in->T_k) };
-    if (keeps_weights)
-        b->set = (attn_range){ 0, in->T_k };
+    b->set = keeps_weights ? (attn_range){ 0, in->T_k } : b->seen;
 }
 
 /* Where things of this block go. At most one copy of each: x lies in the map of weights, else in scratch where weights are needed all the same, else in
@@ -443,6 +467,7 @@ static void place_block(block *b, unsigned char *scratch)
     } else if (!weights) {
         b->x = b->scores ? b->scores : b->raw_scores;
     }
+    b->is_plain = b->weighs && !b->scores && !b->raw_scores && !b->row_sums && !has_rules(&job->in->rules);
     choose_keys(b, weights != NULL);
 }
 
@@ -522,6 +547,24 @@ static void pack_task(void *ctx, size_t i, int slot)
     attn_gemm_pack(job->gemm, dst, v, in->value_dim, attn_least(CHUNK, in->T_k - first), 1, in->value.row_stride);
 }
 
+/* Keys and values of one head, and all that is made of them. */
+static void group_task(void *ctx, size_t i, int slot)
+{
+    attention_job *job = ctx;
+    size_t parts = 1 + job->size.chunks, blocks = job->in->num_attention_heads / job->in->num_key_value_heads * job->size.blocks;
+    for (size_t part = 0; part < parts; part++)
+        pack_task(job, i * parts + part, slot);
+    for (size_t b = 0; b < blocks; b++)
+        run_block(job, i * blocks + b, slot);
+}
+
+/* Whether a key/value head with its queries is little enough to be one task. */
+static bool are_short(const attn_operator_input *in)
+{
+    double group = (double)(in->num_attention_heads / in->num_key_value_heads);
+    return 2.0 * group * (double)in->T_q * (double)in->T_k * (double)(in->head_dim + in->value_dim) < TASK_FLOPS;
+}
+
 static void run_groups(attn_runtime *runtime, attention_job *job)
 {
     size_t G = job->in->num_key_value_heads, group = job->in->num_attention_heads / G;
@@ -532,6 +575,10 @@ static void run_groups(attn_runtime *runtime, attention_job *job)
     for (size_t g = 0; g < G && !attn_faults_stop(&job->faults, (uint64_t)g * group * job->size.blocks); g += job->size.batch) {
         size_t n = attn_least(job->size.batch, G - g);
         job->first_group = g;
+        if (are_short(job->in)) {
+            attn_parallel(runtime, n, group_task, job);
+            continue;
+        }
         attn_parallel(runtime, n * (1 + job->size.chunks), pack_task, job);
         attn_parallel(runtime, n * group * job->size.blocks, block_task, job);
     }

@@ -211,7 +211,7 @@ attn_status attn_gemm_check(const attn_gemm *g, const attn_product *p)
     const size_t most = INT32_MAX; /* BLIS's integers may be built with 32 bits */
     if (p->m > most || p->w.n > most || p->w.k > most || p->ldy > most)
         return ATTN_E_INTERNAL;
-    if (p->j0 > p->j1 || p->j1 > p->w.n || p->j0 % g->mr != 0 || (p->j1 % g->mr != 0 && p->j1 != p->w.n))
+    if (p->l0 > p->l1 || p->l1 > p->w.k || p->j0 > p->j1 || p->j1 > p->w.n || p->j0 % g->mr != 0 || (p->j1 % g->mr != 0 && p->j1 != p->w.n))
         return ATTN_E_INTERNAL;
     if (p->m > 1 && (p->ldy < p->j1 - p->j0 || (g->band && p->ldx < p->w.k)))
         return ATTN_E_INTERNAL;
@@ -241,17 +241,17 @@ static void run_tile(const attn_gemm *g, const attn_tile *t)
 /* One panel of w times all of x, for l in [l0, l0 + depth). The rows of x run inside: the panel of w stays in the nearest cache. */
 static void run_panel(const attn_gemm *g, const attn_product *p, size_t j, size_t l0, size_t depth)
 {
-    const size_t k = p->w.k;
-    attn_tile t = { .k = depth, .alpha = p->alpha, .beta = l0 == 0 ? 0.0f : 1.0f, .ldy = p->ldy };
+    const size_t k = p->w.k, x_k = p->l1 - p->l0;
+    attn_tile t = { .k = depth, .alpha = p->alpha, .beta = l0 == p->l0 ? 0.0f : 1.0f, .ldy = p->ldy };
     t.m = attn_least(p->j1 - j, g->mr);
     t.w = p->w.data + j * k + l0 * g->mr;
     for (size_t i = 0; i < p->m; i += g->nr) {
         bool last = i + g->nr >= p->m;
         t.n = last ? p->m - i : g->nr;
-        t.x = p->x + i * k + l0 * g->nr;
+        t.x = p->x + i * x_k + (l0 - p->l0) * g->nr;
         t.y = p->y + i * p->ldy + j;
         t.next_w = last && j + g->mr < p->j1 ? t.w + g->mr * k : t.w;
-        t.next_x = last ? p->x + l0 * g->nr : t.x + g->nr * k;
+        t.next_x = last ? p->x + (l0 - p->l0) * g->nr : t.x + g->nr * x_k;
         run_tile(g, &t);
     }
 }
@@ -266,7 +266,7 @@ static void run_band(const attn_gemm *g, const attn_product *p, size_t j, size_t
                     .n = p->m,
                     .k = depth,
                     .alpha = p->alpha,
-                    .beta = l0 == 0 ? 0.0f : 1.0f,
+                    .beta = l0 == p->l0 ? 0.0f : 1.0f,
                     .w = w,
                     .x = p->x + l0,
                     .ldx = p->ldx,
@@ -283,16 +283,32 @@ size_t attn_gemm_depth(const attn_gemm *g, size_t k)
     return blocks ? attn_round_up(attn_ceil_div(k, blocks), 4) : 0;
 }
 
-void attn_gemm_multiply(const attn_gemm *g, const attn_product *p)
+void attn_gemm_multiply(const attn_gemm *g, const attn_product *product)
 {
-    const size_t k = p->w.k;
+    attn_product part = *product, *p = &part;
+    const size_t k = p->w.k, depth = attn_gemm_depth(g, k);
     if (k == 0)
         for (size_t i = 0; i < p->m && p->j1 > p->j0; i++)
             memset(p->y + i * p->ldy + p->j0, 0, (p->j1 - p->j0) * sizeof *p->y);
-    size_t depth = attn_gemm_depth(g, k);
-    for (size_t l = 0; l < k; l += depth)
+    if (p->l1 == 0)
+        p->l1 = k;
+    for (size_t l = p->l0, end; l < p->l1; l = end) {
+        end = attn_least(p->l1, (l / depth + 1) * depth);
         for (size_t j = p->j0; j < p->j1; j += g->mr)
-            (g->band ? run_band : run_panel)(g, p, j, l, attn_least(k - l, depth));
+            (g->band ? run_band : run_panel)(g, p, j, l, end - l);
+    }
+}
+
+attn_status attn_gemm_part(const attn_gemm *g, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *w, size_t l0, size_t l1,
+                           float *scratch)
+{
+    attn_product product = { .y = y, .ldy = ldy, .x = g->band ? x : scratch, .ldx = ldx, .m = m, .w = *w, .j1 = w->n, .l0 = l0, .l1 = l1, .alpha = 1.0f };
+    if (attn_gemm_check(g, &product) != ATTN_OK || l0 >= l1 || (m > 1 && ldx < w->k) || !x)
+        return ATTN_E_INTERNAL;
+    if (!g->band)
+        attn_gemm_pack_rows(g, scratch, x + l0, ldx, m, l1 - l0);
+    attn_gemm_multiply(g, &product);
+    return ATTN_OK;
 }
 
 attn_status attn_gemm_rows(const attn_gemm *g, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *w, size_t j0, size_t j1,

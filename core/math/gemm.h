@@ -54,6 +54,10 @@ size_t attn_gemm_scratch_bytes(const attn_gemm *, size_t m, size_t k);
 ATTN_MUST_CHECK attn_status attn_gemm_rows(const attn_gemm *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, size_t j0,
                                            size_t j1, float alpha, float *scratch);
 
+/* All columns, and of the sum only l in [l0, l1), one behind the other as if the other x were 0: x[i][l0] .. x[i][l1 - 1] alone are read. l0 < l1 <= k. */
+ATTN_MUST_CHECK attn_status attn_gemm_part(const attn_gemm *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, size_t l0,
+                                           size_t l1, float *scratch);
+
 /* The same in two steps, for those who use a packed x more than once. Rows of x from row0 on, a multiple of NR, go to dst + row0 * k. */
 typedef struct attn_product {
     float *y; /* [m, ldy] */
@@ -62,6 +66,7 @@ typedef struct attn_product {
     size_t ldx, m;
     attn_panels w;
     size_t j0, j1;
+    size_t l0, l1; /* of the sum over l; a packed x holds these alone; l1 = 0: all of k */
     float alpha;
 } attn_product;
 

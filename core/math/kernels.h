@@ -33,6 +33,8 @@ typedef struct attn_kernels {
      * Returns false, x undefined, when x holds NaN or +INFINITY. Relative error of each weight at most 1e-6 + |x[i] - max| u (float32 rounds the
      * difference), measured 4.2e-7 within 8 of the maximum; the row sums to 1 within 1e-6 for any n. A weight below 1e-38 may be 0. n >= 1. */
     bool (*softmax_row)(float *x, size_t n);
+    /* The same bits where x is finite; false where it holds -INFINITY, too. */
+    bool (*softmax_finite_row)(float *x, size_t n);
     /* y = exp(x), relative error at most 4 u (measured 1.3 u) for x in [-87, 88.7]; 0 where float32 has no normal result, +INFINITY above 88.8, NaN for NaN. */
     void (*exp_row)(float *y, const float *x, size_t n);
     /* In place: x = cap * tanh(x / cap); absolute error at most 1e-6 * cap (measured 1e-7), relative error at most 1e-6 for |x| < cap / 2. */

@@ -203,6 +203,7 @@ static void transpose(float *dst, size_t ld_dst, const float *src, size_t ld_src
 const attn_kernels attn_kernels_avx2 = {
     .name = "avx2",
     .softmax_row = softmax_row,
+    .softmax_finite_row = softmax_finite_row,
     .exp_row = exp_row,
     .softcap_row = softcap_row,
     .bias_act_row = bias_act_row,

@@ -42,6 +42,14 @@ static bool softmax_row(float *x, size_t n)
     return true;
 }
 
+static bool softmax_finite_row(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (x[i] == -INFINITY)
+            return false;
+    return softmax_row(x, n);
+}
+
 static void softcap_row(float *x, size_t n, float cap)
 {
     for (size_t i = 0; i < n; i++)
@@ -251,6 +259,7 @@ static void row_values(float *y, const float *x, const float *v, ptrdiff_t strid
 const attn_kernels attn_kernels_ref = {
     .name = "ref",
     .softmax_row = softmax_row,
+    .softmax_finite_row = softmax_finite_row,
     .exp_row = exp_row,
     .softcap_row = softcap_row,
     .bias_act_row = bias_act_row,

@@ -63,10 +63,15 @@ static void exp_row(float *y, const float *x, size_t n)
 
 /* ---- softmax ---------------------------------------------------------------------------------------------------------- */
 
-/* The largest of x; *bad when there is NaN or +INFINITY among them. */
-INLINE float row_max(const float *x, size_t n, bool *bad)
+INLINE vec_flag flag_bad(vec_flag flag, vec v, bool finite)
 {
-    const vec lowest = vec_set(-INFINITY), top = vec_set(INFINITY);
+    return flag_not_below(flag, finite ? vec_abs(v) : v, vec_set(INFINITY));
+}
+
+/* The largest of x; *bad when there is NaN or +INFINITY among them, or with `finite` -INFINITY. */
+INLINE float row_max(const float *x, size_t n, bool finite, bool *bad)
+{
+    const vec lowest = vec_set(-INFINITY), fill = vec_set(-FLT_MAX);
     vec a = lowest, b = lowest;
     vec_flag flag = flag_none();
     size_t i = 0;
@@ -74,12 +79,12 @@ INLINE float row_max(const float *x, size_t n, bool *bad)
         vec v = vec_load(x + i), w = vec_load(x + i + LANES);
         a = vec_max(a, v);
         b = vec_max(b, w);
-        flag = flag_not_below(flag_not_below(flag, v, top), w, top);
+        flag = flag_bad(flag_bad(flag, v, finite), w, finite);
     }
     for (; i < n; i += LANES) {
-        vec v = vec_load_part(x + i, n - i < LANES ? n - i : LANES, lowest);
+        vec v = vec_load_part(x + i, n - i < LANES ? n - i : LANES, finite ? fill : lowest);
         a = vec_max(a, v);
-        flag = flag_not_below(flag, v, top);
+        flag = flag_bad(flag, v, finite);
     }
     *bad = flag_any(flag);
     return vec_highest(vec_max(a, b));
@@ -124,10 +129,10 @@ static void scale_row(float *x, size_t n, vec factor)
         vec_store_part(x + i, vec_mul(vec_load_part(x + i, n - i, vec_set(0)), factor), n - i);
 }
 
-static bool softmax_row(float *x, size_t n)
+INLINE bool softmax(float *x, size_t n, bool finite)
 {
     bool bad;
-    float max = row_max(x, n, &bad);
+    float max = row_max(x, n, finite, &bad);
     if (bad)
         return false;
     if (max == -INFINITY) { /* x - max would be NaN */
@@ -139,6 +144,16 @@ static bool softmax_row(float *x, size_t n)
         sum += (double)exp_block(x + i, n - i < BLOCK ? n - i : BLOCK, vec_set(max));
     scale_row(x, n, vec_set((float)(1 / sum)));
     return true;
+}
+
+static bool softmax_row(float *x, size_t n)
+{
+    return softmax(x, n, false);
+}
+
+static bool softmax_finite_row(float *x, size_t n)
+{
+    return softmax(x, n, true);
 }
 
 /* ---- activations ------------------------------------------------------------------------------------------------------ */
@@ -407,7 +422,7 @@ static double entropy_row(const float *x, const float *y, size_t n)
 static float max_row(const float *x, size_t n)
 {
     bool bad;
-    return row_max(x, n, &bad);
+    return row_max(x, n, false, &bad);
 }
 
 /* ---- the rest --------------------------------------------------------------------------------------------------------- */

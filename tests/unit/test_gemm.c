@@ -228,6 +228,45 @@ START_TEST(a_kernel_of_our_own_has_the_bits_of_the_one_of_blis)
 }
 END_TEST
 
+/* A part of a sum against the whole one of rows that are 0 elsewhere: the bits, and what is not in the part is not looked at. */
+static void check_part(const problem *p, size_t l0, size_t l1)
+{
+    float *other = malloc(p->m * p->ldx * sizeof *other), *want = malloc(p->m * p->ldy * sizeof *want);
+    ck_assert(other && want);
+    for (size_t i = 0; i < p->m * p->ldx; i++)
+        other[i] = i % p->ldx >= l0 && i % p->ldx < l1 ? p->x[i] : 0.0f;
+    ck_assert_int_eq(attn_gemm_rows(gemm, want, p->ldy, other, p->ldx, p->m, &p->panels, 0, p->n, 1, p->scratch.data), ATTN_OK);
+    for (size_t i = 0; i < p->m * p->ldx; i++)
+        other[i] = i % p->ldx >= l0 && i % p->ldx < l1 ? p->x[i] : NAN;
+    ck_assert_int_eq(attn_gemm_part(gemm, p->y, p->ldy, other, p->ldx, p->m, &p->panels, l0, l1, p->scratch.data), ATTN_OK);
+    for (size_t i = 0; i < p->m; i++)
+        if (memcmp(p->y + i * p->ldy, want + i * p->ldy, p->n * sizeof *want) != 0)
+            ck_abort_msg("%s, %zu of %zu rows: sums over [%zu, %zu) of %zu differ", attn_gemm_name(gemm), i, p->m, l0, l1, p->k);
+    free(other);
+    free(want);
+}
+
+static void part_body(void)
+{
+    const size_t k = 512, ends[] = { 0, 1, 4, 97, 128, 255, 256, 257, 300, 384, 385, 511, 512 }, num = sizeof ends / sizeof *ends;
+    problem p = make(nr + 3, mr + 16, k);
+    float *x = p.x, *y = p.y, *s = p.scratch.data;
+    for (size_t a = 0; a < num; a++)
+        for (size_t b = a + 1; b < num; b++)
+            check_part(&p, ends[a], ends[b]);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, x, p.ldx, p.m, &p.panels, 4, 4, s), ATTN_E_INTERNAL);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, x, p.ldx, p.m, &p.panels, 5, 4, s), ATTN_E_INTERNAL);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, x, p.ldx, p.m, &p.panels, 0, k + 1, s), ATTN_E_INTERNAL);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, NULL, p.ldx, p.m, &p.panels, 0, k, s), ATTN_E_INTERNAL);
+    release(&p);
+}
+
+START_TEST(a_part_of_a_sum_has_the_bits_of_rows_that_are_zero_elsewhere)
+{
+    each_gemm(part_body);
+}
+END_TEST
+
 static void place_body(void)
 {
     /* The same row of w at every place in the matrix gives the same bits. */
@@ -468,6 +507,7 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, products_agree_with_double_at_every_edge);
     tcase_add_test(c, bits_of_an_element_depend_on_its_two_rows_alone);
+    tcase_add_test(c, a_part_of_a_sum_has_the_bits_of_rows_that_are_zero_elsewhere);
     tcase_add_test(c, bits_of_an_element_do_not_depend_on_its_place_in_a_tile);
     tcase_add_test(c, a_kernel_of_our_own_has_the_bits_of_the_one_of_blis);
     tcase_add_test(c, panels_do_not_depend_on_strides_or_on_the_order_of_packing);

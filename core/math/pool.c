@@ -6,13 +6,18 @@
  *
  * Batches of one request follow each other within microseconds, and waking a thread costs as many on both sides. So whoever waits for the next batch, or for a
  * helper's last task, looks out for LOOK_NS at most, and only while a request runs and a place is free. It yields the CPU at every look: another process that
- * wants it has it. Then it sleeps on a condition variable.
+ * wants it has it. Then it sleeps on a condition variable. Where another process took the CPU, nobody looks for a while: who yields waits for the end of that one's
+ * slice, milliseconds, who sleeps is woken at once.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "math/runtime.h"
 
 #include <sched.h>
 
-enum { LOOK_NS = 20 * 1000 }; /* a few tasks' length */
+enum {
+    LOOK_NS = 20 * 1000,           /* a few tasks' length */
+    TAKEN_NS = 500 * 1000,         /* a look that took so long: somebody else had the CPU */
+    COMPANY_NS = 100 * 1000 * 1000 /* how long nobody looks then */
+};
 
 static _Thread_local bool inside_task;
 
@@ -62,10 +67,16 @@ static void help_batch(attn_thread_pool *p, attn_batch *b, int slot)
 }
 
 /* Whether to look once more, having begun at `start`. */
-static bool look_on(uint64_t start)
+static bool look_on(attn_thread_pool *p, uint64_t start)
 {
+    uint64_t before = attn_clock_ns();
+    if (before - start >= LOOK_NS || before < atomic_load(&p->company_until))
+        return false;
     sched_yield();
-    return attn_clock_ns() - start < LOOK_NS;
+    uint64_t now = attn_clock_ns();
+    if (now - before > TAKEN_NS)
+        atomic_store(&p->company_until, now + COMPANY_NS);
+    return true;
 }
 
 static bool has_room(attn_thread_pool *p)
@@ -80,7 +91,7 @@ static void await_work(attn_thread_pool *p)
     p->watching++;
     pthread_mutex_unlock(&p->lock);
     uint64_t start = attn_clock_ns();
-    while (atomic_load(&p->posted) == seen && atomic_load(&p->working) > 0 && has_room(p) && look_on(start))
+    while (atomic_load(&p->posted) == seen && atomic_load(&p->working) > 0 && has_room(p) && look_on(p, start))
         ;
     pthread_mutex_lock(&p->lock);
     p->watching--;
@@ -187,7 +198,7 @@ static void finish(attn_thread_pool *p, attn_batch *b)
     *at = b->next;
     pthread_mutex_unlock(&p->lock);
     uint64_t start = attn_clock_ns();
-    while (atomic_load(&b->helpers) > 0 && look_on(start))
+    while (atomic_load(&b->helpers) > 0 && look_on(p, start))
         ;
     if (atomic_load(&b->helpers) == 0)
         return;

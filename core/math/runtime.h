@@ -23,11 +23,12 @@ typedef struct attn_thread_pool {
     pthread_cond_t work;  /* a batch came, a place became free, or the end */
     pthread_cond_t done;  /* a batch's last helper left */
     attn_batch *batches;
-    atomic_uint posted;  /* batches so far, for those who wait for one with open eyes */
-    atomic_int awaiting; /* callers asleep until their helpers have left */
-    int threads;         /* that may work at a time */
-    atomic_int working;  /* entered callers and helping pool threads */
-    int watching;        /* helpers that look for a batch and need not be woken */
+    atomic_uint posted;             /* batches so far, for those who wait for one with open eyes */
+    _Atomic uint64_t company_until; /* attn_clock_ns() before which nobody looks: other processes want the CPUs */
+    atomic_int awaiting;            /* callers asleep until their helpers have left */
+    int threads;                    /* that may work at a time */
+    atomic_int working;             /* entered callers and helping pool threads */
+    int watching;                   /* helpers that look for a batch and need not be woken */
     bool closing;
     int num_helpers; /* threads - 1 */
     pthread_t *helpers;

@@ -32,8 +32,8 @@ uint64_t attn_memory_free(void);
 /* ---- the pool ------------------------------------------------------------------------------------------------------- *
  * A thread that works on a request brackets the work with enter and leave. Idle pool threads then help it in attn_parallel, as long as
  * no more threads work than the runtime has: with as many requests as threads each runs alone and nothing is handed around; one
- * request alone gets the whole machine. Nobody spins. Results never depend on who helped: work is cut the same way for any number of
- * threads, and never inside a sum. */
+ * request alone gets the whole machine. Nobody spins: who waits looks out for 20 us at most, yields the CPU at every look, and sleeps
+ * then (pool.c). Results never depend on who helped: work is cut the same way for any number of threads, and never inside a sum. */
 void attn_runtime_enter(attn_runtime *);
 void attn_runtime_leave(attn_runtime *);
 

@@ -240,19 +240,19 @@ class Share(KeyCase):
         s.sendall(f"POST /v1/attention HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         return s
 
-    def running(self):
+    def stalled(self):
         text = self.ask("/metrics", BOB)[2].decode()
-        return int(text.split("\nattnd_running_requests ")[1].split("\n")[0])
+        return int(text.split("\nattnd_waiting_for_clients ")[1].split("\n")[0])
 
-    def wait_running(self, n):
+    def wait_stalled(self, n):
         until = time.monotonic() + PATIENCE
-        while self.running() != n:
+        while self.stalled() != n:
             self.assertLess(time.monotonic(), until)
             time.sleep(0.02)
 
     def test_a_key_has_its_share_and_no_more(self):
         with self.stall(ALICE), self.stall(ALICE):
-            self.wait_running(2)
+            self.wait_stalled(2)
             answer = self.ask("/v1/attention", ALICE, body=SMALL)
             problem = self.assertProblem(answer, 429, "too_many_requests")
             self.assertEqual((problem["limit"], problem["need"], answer[1]["retry-after"]), (2, 3, "1"))
@@ -261,7 +261,7 @@ class Share(KeyCase):
             self.assertProblem(self.ask("/v1/attention", body=SMALL), 401, "unauthorized")
             self.reload("info keys")  # which does not make the key a new one
             self.assertEqual(self.ask("/v1/attention", ALICE, body=SMALL)[0], 429)
-        self.wait_running(0)
+        self.wait_stalled(0)
         self.assertEqual(self.ask("/v1/attention", ALICE, body=SMALL)[0], 200)
 
     def test_a_client_that_waits_for_its_answers_is_never_refused(self):

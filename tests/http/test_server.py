@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The server as a client sees it: connections, bodies, deadlines, back-pressure, shutdown. Usage: test_server.py PATH/TO/attnd [unittest arguments]
 
-What the answers say is tested elsewhere; here it is when and how they come. A worker is kept busy by a client that asks for much and reads nothing.
+What the answers say is tested elsewhere; here it is when and how they come.
 SPDX-License-Identifier: Apache-2.0
 """
 import base64
@@ -23,6 +23,7 @@ import time
 import unittest
 
 PROGRAM = None
+BATCHES = ("--max-batch", "4096")
 PATIENCE = 60  # seconds a test waits for what must come; generous, since sanitizers and busy machines are slow
 
 
@@ -131,8 +132,15 @@ def request_bytes(document, *headers):
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
+def busy(server, texts=1500):
+    """A client whose request keeps a worker computing for half a minute or more (1,500 texts), or as long as the socket is open. The server takes BATCHES."""
+    s = server.connect()
+    s.sendall(request_bytes({"model": "attnd-bert", "text": ["the dog and the cat " * 90] * texts, "output": [], "analyses": ["entropy"], "truncation": True}))
+    return s
+
+
 def stall(server, tokens=1024):
-    """A client whose request keeps a worker waiting, for as long as the socket is open."""
+    """A client that asks for much and reads nothing: its request waits for it, for as long as the socket is open."""
     s = server.connect(receive_buffer=4096)
     s.sendall(request_bytes(large(tokens)))
     return s
@@ -545,8 +553,8 @@ class Bodies(Case):
 
 class Load(Case):
     def test_a_full_queue_is_503_with_retry_after(self):
-        with Server("--threads", "1", "--queue", "1") as server:
-            with stall(server):
+        with Server("--threads", "1", "--queue", "1", *BATCHES) as server:
+            with busy(server):
                 server.wait_for("attnd_running_requests", 1)
                 with server.connect() as waiting:
                     waiting.sendall(request_bytes(SMALL))
@@ -562,8 +570,8 @@ class Load(Case):
             self.assertEqual(server.metric("attnd_rejected_requests_total"), 2)
 
     def test_a_client_that_leaves_frees_its_worker(self):
-        with Server("--threads", "1") as server:
-            s = stall(server)
+        with Server("--threads", "1", *BATCHES) as server:
+            s = busy(server)
             server.wait_for("attnd_running_requests", 1)
             with server.connect() as waiting:
                 waiting.sendall(request_bytes(SMALL))
@@ -574,7 +582,7 @@ class Load(Case):
                 self.assertLess(time.monotonic() - begin, 5)
 
     def test_a_client_that_leaves_the_queue_is_never_worked_for(self):
-        with Server("--threads", "1") as server, stall(server):
+        with Server("--threads", "1", *BATCHES) as server, busy(server):
             server.wait_for("attnd_running_requests", 1)
             waiting = server.connect()
             waiting.sendall(request_bytes(SMALL))
@@ -585,20 +593,20 @@ class Load(Case):
 
     def test_a_running_request_is_broken_off_at_its_deadline(self):
         with Server("--threads", "1", "--timeout", "1s") as server, stall(server) as stalled:
-            server.wait_for("attnd_running_requests", 1)
+            server.wait_for("attnd_waiting_for_clients", 1)
             begin = time.monotonic()
-            server.wait_for("attnd_running_requests", 0)
+            server.wait_for("attnd_waiting_for_clients", 0)
             self.assertLess(time.monotonic() - begin, 5)
             with self.assertRaises(ConnectionError):  # and the client can see that its answer is torn
                 read_response(stalled)
             self.assertEqual(server.post(SMALL)[0], 200)
 
     def test_a_queued_request_is_504_at_its_deadline(self):
-        with Server("--threads", "1", "--timeout", "2s") as server, server.connect() as waiting:
+        with Server("--threads", "1", "--timeout", "2s", *BATCHES) as server, server.connect() as waiting:
             head, body = request_bytes(SMALL).split(b"\r\n\r\n")
             waiting.sendall(head + b"\r\n\r\n" + body[:5])  # its time begins here,
             time.sleep(0.7)
-            with stall(server):  # so it is over before that of the request that it comes to wait for
+            with busy(server):  # so it is over before that of the request that it comes to wait for
                 server.wait_for("attnd_running_requests", 1)
                 waiting.sendall(body[5:])
                 self.assertProblem(read_response(waiting), 504, "deadline_exceeded")
@@ -640,9 +648,9 @@ class Load(Case):
             c.close()
 
     def test_health_is_quick_while_all_workers_are_busy(self):
-        with Server("--threads", "2", "--queue", "8") as server, contextlib.ExitStack() as stack:
+        with Server("--threads", "2", "--queue", "8", *BATCHES) as server, contextlib.ExitStack() as stack:
             for _ in range(6):
-                stack.enter_context(stall(server))
+                stack.enter_context(busy(server))
             server.wait_for("attnd_running_requests", 2)
             times = []
             for path in ("/healthz", "/readyz", "/metrics") * 10:
@@ -760,7 +768,7 @@ class Shutdown(Case):
         with Server("--threads", "2") as server, server.connect() as idle, stall(server) as s:
             idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             read_response(idle)
-            server.wait_for("attnd_running_requests", 1)
+            server.wait_for("attnd_waiting_for_clients", 1)
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.3)
             with self.assertRaises(OSError):  # newcomers are refused
@@ -777,7 +785,7 @@ class Shutdown(Case):
             self.assertEqual(server.process.wait(PATIENCE), 0)
 
     def test_queued_work_is_finished(self):
-        with Server("--threads", "1") as server, stall(server) as s, server.connect() as waiting:
+        with Server("--threads", "1", *BATCHES) as server, busy(server, 100) as s, server.connect() as waiting:
             server.wait_for("attnd_running_requests", 1)
             waiting.sendall(request_bytes(SMALL))
             server.wait_for("attnd_queue_length", 1)
@@ -788,7 +796,7 @@ class Shutdown(Case):
             self.assertEqual(server.process.wait(PATIENCE), 0)
 
     def test_work_that_takes_too_long_is_dropped(self):
-        with Server("--threads", "1", "--drain-timeout", "300ms") as server, stall(server):
+        with Server("--threads", "1", "--drain-timeout", "300ms", *BATCHES) as server, busy(server):
             server.wait_for("attnd_running_requests", 1)
             begin = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
@@ -817,7 +825,7 @@ class Shutdown(Case):
             self.assertEqual(server.process.wait(PATIENCE), 0)
 
     def test_a_second_signal_ends_it_at_once(self):
-        with Server("--threads", "1") as server, stall(server):
+        with Server("--threads", "1", *BATCHES) as server, busy(server):
             server.wait_for("attnd_running_requests", 1)
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.3)

@@ -90,6 +90,8 @@ static void *work(void *ctx)
         }
     }
     jobs->alive--;
+    attn_arena_free(me->arena); /* who joins it may come much later, or never */
+    me->arena = NULL;
     me->state = ENDED;
     pthread_mutex_unlock(&jobs->lock);
     return NULL;

@@ -56,6 +56,8 @@ static bool may_run(const srv_jobs *jobs)
     return jobs->first && jobs->running < jobs->threads;
 }
 
+static void call_worker(srv_jobs *jobs);
+
 /* Under the lock, let go for as long as the job runs. */
 static void run_first(worker *me)
 {
@@ -66,6 +68,7 @@ static void run_first(worker *me)
     job->aside = false;
     jobs->running++;
     me->since_ns = attn_clock_ns();
+    call_worker(jobs); /* two jobs that came before this thread woke up called it both */
     pthread_mutex_unlock(&jobs->lock);
     jobs->run(jobs->ctx, job, me->arena);
     attn_arena_reset(me->arena, ARENA_KEEP_BYTES);

@@ -72,6 +72,14 @@ def wait_for(condition, seconds=PATIENCE):
         time.sleep(0.02)
 
 
+def is_open(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        return True
+    except OSError:
+        return False
+
+
 class OperationCase(unittest.TestCase):
     def serve(self, *options):
         server = Server((*MODEL, *options))
@@ -110,6 +118,17 @@ class Signals(OperationCase):
             server.process.send_signal(signal.SIGTERM)
             self.assertEqual(server.process.wait(5), 128 + signal.SIGTERM)
             s.close()
+
+    def test_log_lines_of_a_server_without_a_standard_error_go_nowhere_else(self):
+        command = f'exec "{harness.PROGRAM}" --port {(port := free_port())} --log-level debug --model builtin:attnd-bert <&- >&- 2>&-'
+        server = subprocess.Popen(["sh", "-c", command], cwd=harness.ROOT)
+        try:
+            wait_for(lambda: is_open(port))
+            self.assertEqual([os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in range(3)], ["/dev/null"] * 3)
+            self.assertEqual(get(port, "/readyz")[0], 200)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(PATIENCE), 0)
 
     def test_a_reload_that_comes_while_models_are_loaded_waits(self):
         for _ in range(5):

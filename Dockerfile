@@ -1,20 +1,25 @@
-# Two stages: build with the packages deploy/setup.sh names, then only what running takes.
-#   podman build -t attnd .        docker build -t attnd .
+# The program, the shared objects it names, the certificates of authorities, and nothing else: no shell, no package manager. deploy/image/README.md weighs it.
+#   make image        (or: podman build --format docker -t attnd .        docker build -t attnd .)
 #   podman run --read-only --cap-drop ALL -p 8080:8080 attnd
 # SPDX-License-Identifier: Apache-2.0
 FROM debian:bookworm-slim AS build
 WORKDIR /src
 COPY deploy/setup.sh deploy/setup.sh
-RUN deploy/setup.sh build
+RUN deploy/setup.sh image
 COPY . .
-RUN make -j"$(nproc)" all && strip build/release/attnd
+RUN make -j"$(nproc)" all
+ARG SOURCE_DATE_EPOCH=0
+RUN deploy/image/root.sh build/release/attnd /image && mkdir /cache && touch -d "@$SOURCE_DATE_EPOCH" /cache
 
-FROM debian:bookworm-slim
-COPY deploy/setup.sh /tmp/setup.sh
-RUN /tmp/setup.sh runtime && rm -rf /var/lib/apt/lists/* /tmp/setup.sh
-COPY --from=build /src/build/release/attnd /usr/local/bin/attnd
+FROM scratch
+LABEL org.opencontainers.image.title="attnd" \
+      org.opencontainers.image.description="Shows what transformers attend to, over HTTP" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /image /
+# Models fetched from a hub are kept here; a volume mounted over it is the user's too.
+COPY --from=build --chown=65532:65532 /cache /cache
 USER 65532:65532
 EXPOSE 8080
-ENV ATTND_HOST=0.0.0.0
-HEALTHCHECK CMD ["attnd", "--probe", "http://127.0.0.1:8080"]
-ENTRYPOINT ["attnd"]
+ENV ATTND_HOST=0.0.0.0 HF_HOME=/cache
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/attnd", "--probe", "http://127.0.0.1:8080"]
+ENTRYPOINT ["/usr/bin/attnd"]

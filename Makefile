@@ -30,6 +30,10 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -pthread -fvisibility=hidden $(WARN) $(OP
 LIBS := -lmicrohttpd -lcurl -lgnutls -lseccomp -ljansson -lutf8proc -lpcre2-8 -lpng -lfreetype -lharfbuzz -lz -lzstd -l:blis-serial/libblis.a -lm -pthread
 
 CORE_SRC := $(sort $(wildcard core/*/*.c)) $(sort $(wildcard core/*/*.S))
+# Other architectures have the plain table, and what BLIS brings for them.
+ifneq ($(firstword $(subst -, ,$(shell $(CC) -dumpmachine))),x86_64)
+CORE_SRC := $(filter-out %_avx2.c %_avx512.c,$(CORE_SRC))
+endif
 API_SRC := $(sort $(wildcard api/*.c)) $(sort $(wildcard api/*.S))
 SRV_SRC := $(sort $(filter-out server/main.c,$(wildcard server/*.c)))
 TEST_SRC := $(sort $(wildcard tests/unit/test_*.c))
@@ -146,6 +150,19 @@ check-explorer: setup-build setup-explorer
 	cd tests/explorer && npm ci --no-audit --no-fund --ignore-scripts
 	node tests/explorer/run.js $(NAMES)
 
+## image: the container, localhost/attnd, with podman or docker (TAG=, IMAGE_FLAGS="--isolation chroot")
+image:
+	deploy/image/build.sh $(or $(TAG),attnd) $(IMAGE_FLAGS)
+
+## check-container: builds the image twice and runs it as it is meant to be run: read-only, no capability, 256 MB, one CPU
+check-container:
+	python3 tests/container/test_image.py
+
+## check-arm64: cross-compiles for arm64 and runs the unit tests under qemu-user, in a container (NAMES="gemm kernels" for some of them)
+check-arm64:
+	$(or $(CONTAINER),podman) build $(IMAGE_FLAGS) -f tests/container/arm64.Dockerfile -t attnd-arm64 .
+	$(or $(CONTAINER),podman) run --rm $(RUN_FLAGS) -v "$(CURDIR)":/src attnd-arm64 $(NAMES)
+
 ## lint: format, banned functions, sizes of functions and files
 lint: setup-lint
 	tests/layers/lint.sh
@@ -200,6 +217,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer image check-container check-arm64 lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

@@ -82,6 +82,7 @@ enum { API_BLOCK_BYTES = 64 * 1024 + 1024 }; /* 4096 numbers of 16 bytes, and br
 typedef struct api_block {
     struct api_block *next; /* the owner's */
     size_t used;
+    bool more; /* another follows at once: nobody need be woken for this one alone */
     char data[API_BLOCK_BYTES];
 } api_block;
 

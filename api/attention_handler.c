@@ -221,13 +221,26 @@ static void begin_answer(answer *a, api_out *out)
     a->encode.out = out;
 }
 
+/* A model that nobody asked before gets its weights now. */
+static bool load_model(api_call *call, const api_plan *plan)
+{
+    attn_status st = plan->model ? attn_model_load(plan->model->model, call->err) : ATTN_OK;
+    if (st == ATTN_OK)
+        return true;
+    if (st == ATTN_E_LIMIT)
+        return api_fail_limit(&call->problem, API_NO_MEMORY, NULL, call->err->limit, call->err->need, "%s: %s", plan->model->name, call->err->text);
+    return api_fail_core(&call->problem, call->err, NULL);
+}
+
 attn_status api_handle_attention(api_call *call)
 {
     api_attention_request req;
     api_plan plan;
     api_out out;
-    if (!api_plan_request(call, call->service, &req, &plan) || !api_plan_refuse(call, &plan) || !api_call_reserve(call, plan.price.bytes))
+    if (!api_plan_request(call, call->service, &req, &plan) || !api_plan_refuse(call, &plan) || !api_call_reserve(call, plan.price.bytes) ||
+        !load_model(call, &plan))
         return ATTN_E_INPUT;
+    attn_arena_expect(call->worker->arena, plan.price.bytes);
     answer a = {
         .call = call,
         .plan = &plan,

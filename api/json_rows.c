@@ -221,7 +221,7 @@ static void run(job *j)
         size_t left = j->num_tasks - j->first_task, n = left < wave ? left : wave;
         attn_parallel(j->encode->runtime, n, fill_block, j);
         for (size_t i = 0; i < n; i++)
-            api_out_block(out, j->blocks[i]);
+            api_out_block(out, j->blocks[i], i + 1 < n);
     }
 }
 

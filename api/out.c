@@ -186,14 +186,17 @@ void api_out_flush(api_out *out)
         deliver_current(out);
 }
 
-void api_out_block(api_out *out, api_block *block)
+void api_out_block(api_out *out, api_block *block, bool more)
 {
     if (!block) {
         fail(out, ATTN_E_NOMEM);
         return;
     }
+    if (out->block)
+        out->block->more = true;
     deliver_current(out);
     size_t used = block->used;
+    block->more = more;
     deliver(out, block); /* gone, whatever came of it */
     if (out->status == ATTN_OK)
         out->written += used;

@@ -30,8 +30,9 @@ char *api_out_reserve(api_out *, size_t n);
 void api_out_commit(api_out *, size_t used);
 /* Hands over what there is, though the block is not full: the client gets it now. */
 void api_out_flush(api_out *);
-/* Hands the current block over, if it holds anything, then gives this one, filled elsewhere (by another thread, say), in its place in the stream. */
-void api_out_block(api_out *, api_block *);
+/* Hands the current block over, if it holds anything, then gives this one, filled elsewhere (by another thread, say), in its place in the stream. `more`: the next
+ * call is this one again. */
+void api_out_block(api_out *, api_block *, bool more);
 /* Sends what is left. An answer that fits one block gets its exact length. Returns the sticky status. */
 ATTN_MUST_CHECK attn_status api_out_end(api_out *);
 /* Drops what was not sent; true when nothing had been sent yet, so that another answer may still be given. */

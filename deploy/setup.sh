@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that building, checking or running attnd needs, and says so. `make run` and `make check` call it; so does the Dockerfile.
-#   deploy/setup.sh build | check | explorer | lint | runtime | deploy
+#   deploy/setup.sh arm64 | build | check | deploy | explorer | image | lint | runtime
 # As root it calls apt-get; with sudo at hand it goes through that; otherwise it prints the one command to type and fails.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
@@ -15,13 +15,20 @@ explorer) # node and npm of another origin are as good
     command -v node >/dev/null 2>&1 || wanted="$wanted nodejs"
     command -v npm >/dev/null 2>&1 || wanted="$wanted npm"
     ;;
+arm64) # in tests/container/arm64.Dockerfile: of what building takes, all but compiler and make are that architecture's
+    wanted="make gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"
+    for package in $build check libsubunit-dev; do
+        case $package in gcc | make) ;; *) wanted="$wanted $package:arm64" ;; esac
+    done
+    ;;
+image) wanted="$build binutils ca-certificates" ;; # in the Dockerfile
 lint) wanted="clang-format universal-ctags" ;;
 runtime) wanted="$runtime" ;;
 deploy) # what tests/deploy holds deploy/ to; installed on a host, the first three also start as services
     wanted="prometheus nginx-light haproxy openssl strace systemd python3-venv"
     ;;
 *)
-    echo "usage: $0 build | check | explorer | lint | runtime | deploy" >&2
+    echo "usage: $0 arm64 | build | check | deploy | explorer | image | lint | runtime" >&2
     exit 2
     ;;
 esac

@@ -35,6 +35,7 @@ typedef struct srv_exchange {
 
     void *connection;               /* http.c's; fixed */
     void *response;                 /* http.c's, HTTP thread only */
+    api_block *whole;               /* the body that is being sent, where one block is all of it; likewise */
     srv_connection *socket;         /* fixed; NULL: there was no memory for one */
     int fd;                         /* the socket; fixed, open while the exchange is on the watch's list */
     void (*wake)(void *connection); /* http.c's; fixed */

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -28,7 +30,8 @@ enum {
     POOL_BYTES = 128 << 10,     /* of a connection; half of it reads, all of it writes a chunk. Mapped, so only what is touched counts */
     REFUSED_SECONDS = 5,        /* without a request, for a connection that is beyond --max-connections */
     CHUNKED_BUFFER_BYTES = 256, /* libmicrohttpd reads chunks straight into the connection's memory and leaves this unused */
-    SIZED_BUFFER_BYTES = 64 << 10
+    SIZED_BUFFER_BYTES = 64 << 10,
+    UNSENT_BYTES = 128 << 10 /* that wait in the kernel behind what the client's window takes: more would only leave the CPU's cache on its way */
 };
 
 struct srv_http {
@@ -76,7 +79,9 @@ static ssize_t read_answer(void *ctx, uint64_t position, char *dst, size_t size)
 
 static void answer_is_gone(void *ctx)
 {
-    srv_exchange_drop(ctx);
+    srv_exchange *x = ctx;
+    srv_blocks_drop(x->pipe.blocks, x->whole);
+    srv_exchange_drop(x);
 }
 
 static void add_header(void *ctx, const char *name, const char *value)
@@ -84,23 +89,38 @@ static void add_header(void *ctx, const char *name, const char *value)
     MHD_add_response_header(ctx, name, value);
 }
 
+/* The body is one block: head and body then leave with one call, and nothing is copied. */
+static struct MHD_Response *respond_whole(srv_exchange *x)
+{
+    if (strcmp(x->request.method, MHD_HTTP_METHOD_HEAD) != 0)
+        atomic_store(&x->sent_bytes, (uint64_t)x->whole->used);
+    return MHD_create_response_from_buffer_with_free_callback_cls(x->whole->used, x->whole->data, answer_is_gone, x);
+}
+
+/* The body is read from the pipe when there is something to read. */
+static struct MHD_Response *respond_piece_by_piece(srv_exchange *x, uint64_t size)
+{
+    bool chunked = size == MHD_SIZE_UNKNOWN && x->http11;
+    size_t buffer = chunked || size < CHUNKED_BUFFER_BYTES ? CHUNKED_BUFFER_BYTES : size < SIZED_BUFFER_BYTES ? (size_t)size : SIZED_BUFFER_BYTES;
+    struct MHD_Response *response = MHD_create_response_from_callback(size, buffer, read_answer, x, answer_is_gone);
+    if (chunked && response) {
+        MHD_add_response_header(response, "Trailer", "Server-Timing");
+        x->response = response;
+    }
+    return response;
+}
+
 static struct MHD_Response *make_response(srv_exchange *x, const api_head *head, const srv_pipe_state *state)
 {
     bool complete = state->end == SRV_PIPE_COMPLETE;
     uint64_t size = complete ? state->given : head->has_length ? head->length : MHD_SIZE_UNKNOWN;
-    bool chunked = size == MHD_SIZE_UNKNOWN && x->http11;
-    size_t buffer = chunked || size < CHUNKED_BUFFER_BYTES ? CHUNKED_BUFFER_BYTES : size < SIZED_BUFFER_BYTES ? (size_t)size : SIZED_BUFFER_BYTES;
     srv_exchange_hold(x);
-    struct MHD_Response *response = MHD_create_response_from_callback(size, buffer, read_answer, x, answer_is_gone);
-    if (!response) {
-        srv_exchange_drop(x);
-        return NULL;
-    }
-    srv_headers(x, head, complete, add_header, response);
-    if (chunked) {
-        MHD_add_response_header(response, "Trailer", "Server-Timing");
-        x->response = response;
-    }
+    x->whole = srv_pipe_take_whole(&x->pipe);
+    struct MHD_Response *response = x->whole ? respond_whole(x) : respond_piece_by_piece(x, size);
+    if (response)
+        srv_headers(x, head, complete, add_header, response);
+    else
+        answer_is_gone(x);
     return response;
 }
 
@@ -271,6 +291,8 @@ static void connection_changes(void *ctx, struct MHD_Connection *connection, voi
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     srv_connection *c = info ? attn_calloc(1, sizeof *c) : NULL;
     if (c) {
+        int unsent = UNSENT_BYTES;
+        setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent); /* not had: slower at worst */
         c->fd = info->connect_fd;
         c->idle_since_ns = attn_clock_ns();
     }

@@ -5,7 +5,8 @@
 #include <pthread.h>
 
 enum {
-    ARENA_KEEP_BYTES = 8 << 20, /* what a thread's arena keeps from one job to the next */
+    KEEP_BYTES = 40 << 20,      /* what the arenas of threads that compute keep from one job to the next, all together, */
+    LEAST_KEEP_BYTES = 4 << 20, /* but each at least so much */
     MOST_ASIDE = 1000           /* threads beyond those that compute */
 };
 
@@ -71,7 +72,7 @@ static void run_first(worker *me)
     call_worker(jobs); /* two jobs that came before this thread woke up called it both */
     pthread_mutex_unlock(&jobs->lock);
     jobs->run(jobs->ctx, job, me->arena);
-    attn_arena_reset(me->arena, ARENA_KEEP_BYTES);
+    attn_arena_reset(me->arena, attn_most(KEEP_BYTES / jobs->threads, LEAST_KEEP_BYTES));
     pthread_mutex_lock(&jobs->lock);
     is_over(me);
 }

@@ -54,6 +54,7 @@ api_block *srv_blocks_take(srv_blocks *b)
         srv_budget_charge(b->budget, sizeof *block);
     block->next = NULL;
     block->used = 0;
+    block->more = false;
     return block;
 }
 
@@ -175,10 +176,22 @@ static bool must_stop(srv_pipe *p)
     return client_gone(p) || p->end != SRV_PIPE_OPEN || (has_begun && attn_cancelled(p->cancel));
 }
 
+/* Under the lock, which it lets go meanwhile. */
+static void wake_reader(srv_pipe *p)
+{
+    pthread_mutex_unlock(&p->lock);
+    p->wake(p->ctx);
+    pthread_mutex_lock(&p->lock);
+}
+
 /* Until there is room, or `until`; 0: for as long as it takes. */
 static void wait_for_room(srv_pipe *p, uint64_t until)
 {
     uint64_t deadline = p->cancel ? p->cancel->deadline_ns : 0;
+    if (owes_wake(p)) {
+        wake_reader(p); /* there may be room by now */
+        return;
+    }
     p->writers_wait++;
     srv_cond_wait(&p->room, &p->lock, until && (!deadline || until < deadline) ? until : deadline);
     p->writers_wait--;
@@ -223,8 +236,8 @@ attn_status srv_pipe_give(void *ctx, api_block *block)
         p->last = block;
         p->count++;
         p->given += block->used;
+        wake = !block->more && owes_wake(p);
         block = NULL;
-        wake = owes_wake(p);
     }
     pthread_mutex_unlock(&p->lock);
     if (wake)
@@ -361,6 +374,18 @@ ssize_t srv_pipe_read(srv_pipe *p, char *dst, size_t size, void (*park)(void *ct
     pthread_mutex_unlock(&p->lock);
     drop_chain(p->blocks, emptied);
     return result;
+}
+
+api_block *srv_pipe_take_whole(srv_pipe *p)
+{
+    api_block *block = NULL;
+    pthread_mutex_lock(&p->lock);
+    if (p->end == SRV_PIPE_COMPLETE && p->count == 1 && p->read == 0) {
+        block = take_all(p);
+        p->read = block->used;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return block;
 }
 
 void srv_pipe_abandon(srv_pipe *p)

@@ -96,6 +96,8 @@ bool srv_pipe_ready(srv_pipe *, api_head *head, srv_pipe_state *state, void (*pa
 enum { SRV_PIPE_EMPTY = 0, SRV_PIPE_END = -1, SRV_PIPE_ERROR = -2 };
 /* Bytes copied, or one of the above; before SRV_PIPE_EMPTY `park` is called under the lock, and wake follows. */
 ssize_t srv_pipe_read(srv_pipe *, char *dst, size_t size, void (*park)(void *ctx));
+/* The whole body, where it is complete, one block, and nothing of it was read: it is the caller's now, and the pipe is at its end. Else NULL. */
+api_block *srv_pipe_take_whole(srv_pipe *);
 /* Nobody will read any more. */
 void srv_pipe_abandon(srv_pipe *);
 

@@ -18,7 +18,7 @@
 
 enum {
     HTTP_THREADS = 2,       /* they copy bytes and wait; computing is the workers' */
-    FREE_BLOCKS = 64,       /* 4 MiB kept for the next answers */
+    FREE_BLOCKS = 128,      /* 8 MiB kept for the next answers */
     STUCK_GRACE_MS = 10000, /* past a request's deadline a worker may need this long to notice */
     HEADROOM = 64,          /* connections beyond --max-connections that are accepted, to be told so */
     HUB_ERROR_BYTES = 1400, /* one sentence, with the command that converts a model */
@@ -80,7 +80,10 @@ static bool load_model(srv_server *s, const char *given, const char *source, att
         srv_log_plain("attnd: --model %s: %s", given, why);
         return false;
     }
-    bool fine = attn_model_open(model, s->runtime, from_hub ? directory : source, &error) == ATTN_OK;
+    bool later = s->options->models.count == 0 && !s->options->check; /* nobody asked for it by name: it is packed when somebody does */
+    attn_status status =
+        later ? attn_model_open_unloaded(model, s->runtime, source, &error) : attn_model_open(model, s->runtime, from_hub ? directory : source, &error);
+    bool fine = status == ATTN_OK;
     attn_free(directory);
     if (!fine)
         srv_log_plain("attnd: --model %s: %s%s%s", given, error.where, *error.where ? ": " : "", error.text);

@@ -10,7 +10,7 @@
  * no map.
  *
  * What makes bits independent of threads and blocks: a product's element depends on its two rows alone (gemm.h); a softmax sees exactly the visible
- * range of its row; and a @ v is summed over CHUNKs of keys at fixed places. Chunks that a whole block does not see are left out, which changes
+ * range of its row; and a @ v is summed over CHUNKs of keys at fixed places. Keys that a whole block does not see are left out, which changes
  * nothing: they would add zeros to a sum that began with zero.
  *
  * Keys and values are packed for a few key/value heads at a time (PANEL_BYTES), so packing never needs a copy of all of a long input.
@@ -26,13 +26,16 @@
 #include "math/gemm.h"
 
 enum {
-    CHUNK = 512,              /* keys summed in one product of a @ v */
-    BLOCK_SCORES = 64 * 1024, /* floats of a block aimed at: 256 KiB, at home in any second-level cache */
-    BLOCK_LEAST = 32,         /* rows: fewer, and reading the packed keys costs more than multiplying them */
-    BLOCK_MOST = 64,          /* rows: more, and one short head is not enough tasks */
-    PANEL_BYTES = 8 << 20,    /* of packed keys and values at a time; one head may take more */
+    CHUNK = 512,               /* keys summed in one product of a @ v */
+    BLOCK_SCORES = 64 * 1024,  /* floats of a block aimed at: 256 KiB, at home in any second-level cache */
+    BLOCK_LEAST = 32,          /* rows: fewer, and reading the packed keys costs more than multiplying them */
+    BLOCK_MOST = 64,           /* rows: more, and one short head is not enough tasks */
+    PANEL_BYTES = 8 << 20,     /* of packed keys and values at a time; one head may take more */
+    TASK_FLOATS = 128 * 1024,  /* of keys and values that one row is multiplied with in a task: some ten microseconds */
+    ALONE_FLOATS = 384 * 1024, /* of all heads: less than that is done before another thread has woken up */
     ALIGNMENT = 64
 };
+static const double TASK_FLOPS = 1e6; /* some ten microseconds */
 
 /* Sizes, functions of the input's sizes and of the runtime alone. Bytes are multiples of ALIGNMENT. */
 typedef struct plan {
@@ -47,6 +50,8 @@ typedef struct plan {
     size_t slot_bytes;                         /* all of it */
     size_t analysis_bytes;                     /* sums of every block */
     size_t total;
+    bool is_one_row; /* of queries: its products are made where keys and values lie */
+    size_t heads;    /* then: heads of a task */
 } plan;
 
 typedef struct attention_job {
@@ -72,6 +77,7 @@ typedef struct block {
     float *x; /* [rows, row]: scores, then weights */
     size_t row;
     bool weighs;                                           /* x goes through the softmax */
+    bool is_plain;                                         /* and nothing lies between the products and it */
     float *scores, *raw_scores, *weighted_norms, *context; /* row 0 of this block in the outputs, or NULL; x may be one of them */
     float *gemm_scratch, *sum;
     attn_row_sums *row_sums; /* NULL: nobody looks at the rows */
@@ -132,8 +138,21 @@ static size_t block_rows(const attn_gemm *gemm, size_t T_q, size_t T_k)
     return attn_least(attn_round_up(rows, nr), T_q);
 }
 
+/* Nothing is packed. */
+static bool plan_one_row(plan *size, const attn_operator_input *in)
+{
+    size_t floats;
+    if (!attn_add(in->head_dim, size->chunks > 0 ? in->value_dim : 0, &floats) || !attn_mul(floats, in->T_k, &floats))
+        return false;
+    size->is_one_row = true;
+    size->heads = floats < ALONE_FLOATS / in->num_attention_heads ? in->num_attention_heads : TASK_FLOATS / attn_most(1, floats) + 1;
+    return true;
+}
+
 static bool plan_panels(plan *size, const attn_gemm *gemm, const attn_operator_input *in)
 {
+    if (in->T_q == 1)
+        return plan_one_row(size, in);
     size_t keys = attn_gemm_panel_bytes(gemm, in->T_k, in->head_dim), chunk = attn_gemm_panel_bytes(gemm, in->value_dim, attn_least(CHUNK, in->T_k)), values;
     if (keys == 0 || chunk == 0 || !sized(keys, 1, &size->key_bytes) || !sized(chunk, 1, &size->chunk_bytes))
         return false;
@@ -145,8 +164,8 @@ static bool plan_panels(plan *size, const attn_gemm *gemm, const attn_operator_i
 
 static bool plan_slot(plan *size, const attn_gemm *gemm, const attn_operator_input *in, const attn_attention_out *out)
 {
-    size_t keys = attn_gemm_scratch_bytes(gemm, size->block, in->head_dim), values = 0;
-    if (size->chunks > 0)
+    size_t keys = size->is_one_row ? ALIGNMENT : attn_gemm_scratch_bytes(gemm, size->block, in->head_dim), values = 0;
+    if (size->chunks > 0 && !size->is_one_row)
         values = attn_gemm_scratch_bytes(gemm, size->block, attn_least(CHUNK, in->T_k));
     size_t sum_row = size->chunks > 1 ? in->value_dim : 0;
     if (!attn_add(in->T_k, 15, &size->row) || !sized(attn_most(keys, values), 1, &size->gemm_bytes))
@@ -246,6 +265,12 @@ static void fill(float *x, size_t from, size_t to, float value)
         x[j] = value;
 }
 
+static void clear(float *x, size_t from, size_t to)
+{
+    if (from < to)
+        memset(x + from, 0, (to - from) * sizeof *x);
+}
+
 /* The row as it enters the softmax, given x = score + shift in the range. s may be x. */
 static void write_scores(float *s, const float *x, attn_range range, size_t T_k, float shift)
 {
@@ -267,6 +292,20 @@ static bool check_products(const block *b, size_t r, const float *x, attn_range 
     return b->job->kernels->all_finite(raw, T_k);
 }
 
+/* Whether products are scores. */
+static bool has_rules(const attn_rules *rules)
+{
+    return rules->softcap > 0.0f || rules->alibi_slopes || rules->bias.add || rules->mask.keep || rules->mask.add;
+}
+
+/* From products to weights where nothing else is asked for: the softmax itself sees what is not finite. */
+static attn_fault finish_plain_row(const block *b, float *x, attn_range range)
+{
+    clear(x, b->set.lo, range.lo);
+    clear(x, range.hi, b->set.hi);
+    return range.lo == range.hi || b->job->kernels->softmax_finite_row(x + range.lo, range.hi - range.lo) ? ATTN_FAULT_NONE : ATTN_FAULT_RAW_SCORES;
+}
+
 /* From products to weights, row r of the block. */
 static attn_fault finish_row(const block *b, size_t r)
 {
@@ -276,6 +315,8 @@ static attn_fault finish_row(const block *b, size_t r)
     if (range.lo > range.hi)
         range.lo = range.hi;
     bool sees = range.lo < range.hi;
+    if (b->is_plain)
+        return finish_plain_row(b, x, range);
     if (!check_products(b, r, x, range))
         return ATTN_FAULT_RAW_SCORES;
     if (!b->scores && !b->weighs)
@@ -287,8 +328,8 @@ static attn_fault finish_row(const block *b, size_t r)
         write_scores(b->scores + r * in->T_k, x, range, in->T_k, shift);
     if (!b->weighs)
         return ATTN_FAULT_NONE;
-    fill(x, b->set.lo, range.lo, 0.0f);
-    fill(x, range.hi, b->set.hi, 0.0f);
+    clear(x, b->set.lo, range.lo);
+    clear(x, range.hi, b->set.hi);
     if (sees && !b->job->kernels->softmax_row(x + range.lo, range.hi - range.lo))
         return ATTN_FAULT_SCORES;
     if (sees && b->row_sums)
@@ -297,6 +338,18 @@ static attn_fault finish_row(const block *b, size_t r)
 }
 
 /* ---- one block ---------------------------------------------------------------------------------------------------------- */
+
+static const float *key_rows(const block *b)
+{
+    const attn_operator_input *in = b->job->in;
+    return in->key.data + (ptrdiff_t)(b->h / (in->num_attention_heads / in->num_key_value_heads)) * in->key.head_stride;
+}
+
+static const float *value_rows(const block *b)
+{
+    const attn_operator_input *in = b->job->in;
+    return in->value.data + (ptrdiff_t)(b->h / (in->num_attention_heads / in->num_key_value_heads)) * in->value.head_stride;
+}
 
 static attn_fault multiply_keys(const block *b)
 {
@@ -314,19 +367,47 @@ static attn_fault multiply_keys(const block *b)
     return status == ATTN_OK ? ATTN_FAULT_NONE : ATTN_FAULT_REFUSED;
 }
 
+/* The same of one row: raw scores of all keys where they are an answer. */
+static attn_fault multiply_keys_in_place(const block *b)
+{
+    const attn_operator_input *in = b->job->in;
+    attn_range range = b->raw_scores ? (attn_range){ 0, in->T_k } : b->seen;
+    const float *q = in->query.data + (ptrdiff_t)b->h * in->query.head_stride, *k = key_rows(b) + (ptrdiff_t)range.lo * in->key.row_stride;
+    size_t d = in->head_dim, depth = attn_gemm_depth(b->job->gemm, d);
+    for (size_t l = 0; l < d; l += depth)
+        b->job->kernels->row_keys(b->x + range.lo, q + l, k + l, in->key.row_stride, range.hi - range.lo, attn_least(depth, d - l), in->rules.scale, l > 0);
+    return ATTN_FAULT_NONE;
+}
+
+/* y [rows, d_v] = the weights of what chunk c has of the seen keys times its values, from panels or where they lie. */
+static attn_status multiply_chunk(const block *b, float *y, size_t ldy, size_t c)
+{
+    const attention_job *job = b->job;
+    const attn_operator_input *in = job->in;
+    size_t first = c * CHUNK, n = attn_least(CHUNK, in->T_k - first), depth = attn_gemm_depth(job->gemm, n);
+    size_t lo = b->seen.lo > first ? b->seen.lo - first : 0, hi = attn_least(b->seen.hi - first, n);
+    if (!job->size.is_one_row) {
+        attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), in->value_dim, n };
+        return attn_gemm_part(job->gemm, y, ldy, b->x + first, b->row, b->rows, &values, lo, hi, b->gemm_scratch);
+    }
+    const float *v = value_rows(b) + (ptrdiff_t)first * in->value.row_stride;
+    for (size_t j = lo, end; j < hi; j = end) {
+        end = attn_least(hi, (j / depth + 1) * depth);
+        job->kernels->row_values(y, b->x + first + j, v + (ptrdiff_t)j * in->value.row_stride, in->value.row_stride, end - j, in->value_dim, j > lo);
+    }
+    return ATTN_OK;
+}
+
 /* context = x @ v, a chunk of keys at a time. */
 static attn_fault multiply_values(const block *b)
 {
     const attention_job *job = b->job;
-    const attn_operator_input *in = job->in;
-    size_t d_v = in->value_dim, ldy = (size_t)job->out->context_row_stride;
+    size_t d_v = job->in->value_dim, ldy = (size_t)job->out->context_row_stride;
     bool alone = job->size.chunks == 1;
     for (size_t r = 0; r < b->rows && !(alone && b->seen.hi > 0); r++)
-        fill(b->context + r * ldy, 0, d_v, 0.0f);
+        clear(b->context + r * ldy, 0, d_v);
     for (size_t c = b->seen.lo / CHUNK; c * CHUNK < b->seen.hi; c++) {
-        attn_panels values = { (const float *)(b->panels + job->size.key_bytes + c * job->size.chunk_bytes), d_v, attn_least(CHUNK, in->T_k - c * CHUNK) };
-        float *y = alone ? b->context : b->sum;
-        if (attn_gemm_rows(job->gemm, y, alone ? ldy : d_v, b->x + c * CHUNK, b->row, b->rows, &values, 0, d_v, 1.0f, b->gemm_scratch) != ATTN_OK)
+        if (multiply_chunk(b, alone ? b->context : b->sum, alone ? ldy : d_v, c) != ATTN_OK)
             return ATTN_FAULT_REFUSED;
         for (size_t r = 0; r < b->rows && !alone; r++)
             job->kernels->add_row(b->context + r * ldy, b->sum + r * d_v, d_v);
@@ -356,9 +437,7 @@ static void choose_keys(block *b, bool keeps_weights)
     attn_range first = attn_visible_keys(&in->rules, b->first, in->T_k);
     attn_range last = attn_visible_keys(&in->rules, b->first + b->rows - 1, in->T_k);
     b->seen = first.lo < last.hi ? (attn_range){ first.lo, last.hi } : (attn_range){ 0, 0 };
-    b->set = (attn_range){ b->seen.lo / CHUNK * CHUNK, attn_least(attn_round_up(b->seen.hi, CHUNK), in->T_k) };
-    if (keeps_weights)
-        b->set = (attn_range){ 0, in->T_k };
+    b->set = keeps_weights ? (attn_range){ 0, in->T_k } : b->seen;
 }
 
 /* Where things of this block go. At most one copy of each: x lies in the map of weights, else in scratch where weights are needed all the same, else in
@@ -388,12 +467,13 @@ static void place_block(block *b, unsigned char *scratch)
     } else if (!weights) {
         b->x = b->scores ? b->scores : b->raw_scores;
     }
+    b->is_plain = b->weighs && !b->scores && !b->raw_scores && !b->row_sums && !has_rules(&job->in->rules);
     choose_keys(b, weights != NULL);
 }
 
 static attn_fault compute_block(const block *b)
 {
-    attn_fault found = multiply_keys(b);
+    attn_fault found = b->job->size.is_one_row ? multiply_keys_in_place(b) : multiply_keys(b);
     for (size_t r = 0; r < b->rows && found == ATTN_FAULT_NONE; r++)
         found = finish_row(b, r);
     if (found == ATTN_FAULT_NONE && b->context)
@@ -403,9 +483,9 @@ static attn_fault compute_block(const block *b)
     return found;
 }
 
-static void block_task(void *ctx, size_t i, int slot)
+/* Block i of the heads at hand. */
+static void run_block(attention_job *job, size_t i, int slot)
 {
-    attention_job *job = ctx;
     const plan *size = &job->size;
     size_t group = job->in->num_attention_heads / job->in->num_key_value_heads;
     size_t h = job->first_group * group + i / size->blocks, first = i % size->blocks * size->block;
@@ -417,9 +497,22 @@ static void block_task(void *ctx, size_t i, int slot)
         return;
     }
     block b = { .job = job, .h = h, .first = first, .rows = attn_least(size->block, job->in->T_q - first) };
-    b.panels = job->panels + (h / group - job->first_group) * size->head_bytes;
+    if (!size->is_one_row)
+        b.panels = job->panels + (h / group - job->first_group) * size->head_bytes;
     place_block(&b, job->scratch + (size_t)slot * size->slot_bytes);
     attn_faults_record(&job->faults, task, compute_block(&b));
+}
+
+static void block_task(void *ctx, size_t i, int slot)
+{
+    run_block(ctx, i, slot);
+}
+
+static void heads_task(void *ctx, size_t i, int slot)
+{
+    attention_job *job = ctx;
+    for (size_t h = i * job->size.heads; h < attn_least((i + 1) * job->size.heads, job->in->num_attention_heads); h++)
+        run_block(job, h, slot);
 }
 
 /* ---- all ---------------------------------------------------------------------------------------------------------------- */
@@ -454,12 +547,38 @@ static void pack_task(void *ctx, size_t i, int slot)
     attn_gemm_pack(job->gemm, dst, v, in->value_dim, attn_least(CHUNK, in->T_k - first), 1, in->value.row_stride);
 }
 
+/* Keys and values of one head, and all that is made of them. */
+static void group_task(void *ctx, size_t i, int slot)
+{
+    attention_job *job = ctx;
+    size_t parts = 1 + job->size.chunks, blocks = job->in->num_attention_heads / job->in->num_key_value_heads * job->size.blocks;
+    for (size_t part = 0; part < parts; part++)
+        pack_task(job, i * parts + part, slot);
+    for (size_t b = 0; b < blocks; b++)
+        run_block(job, i * blocks + b, slot);
+}
+
+/* Whether a key/value head with its queries is little enough to be one task. */
+static bool are_short(const attn_operator_input *in)
+{
+    double group = (double)(in->num_attention_heads / in->num_key_value_heads);
+    return 2.0 * group * (double)in->T_q * (double)in->T_k * (double)(in->head_dim + in->value_dim) < TASK_FLOPS;
+}
+
 static void run_groups(attn_runtime *runtime, attention_job *job)
 {
     size_t G = job->in->num_key_value_heads, group = job->in->num_attention_heads / G;
+    if (job->size.is_one_row) {
+        attn_parallel(runtime, attn_ceil_div(job->in->num_attention_heads, job->size.heads), heads_task, job);
+        return;
+    }
     for (size_t g = 0; g < G && !attn_faults_stop(&job->faults, (uint64_t)g * group * job->size.blocks); g += job->size.batch) {
         size_t n = attn_least(job->size.batch, G - g);
         job->first_group = g;
+        if (are_short(job->in)) {
+            attn_parallel(runtime, n, group_task, job);
+            continue;
+        }
         attn_parallel(runtime, n * (1 + job->size.chunks), pack_task, job);
         attn_parallel(runtime, n * group * job->size.blocks, block_task, job);
     }
@@ -488,11 +607,11 @@ static attn_status walk(attn_runtime *runtime, const attn_operator_input *in, co
     if (!plan_make(&job.size, runtime, in, out))
         return attn_fail_memory(err);
     attn_arena_mark mark = attn_arena_save(arena);
-    job.panels = attn_arena_take(arena, job.size.batch, job.size.head_bytes);
+    job.panels = job.size.is_one_row ? NULL : attn_arena_take(arena, job.size.batch, job.size.head_bytes);
     job.scratch = attn_arena_take(arena, (size_t)attn_runtime_threads(runtime), job.size.slot_bytes);
     job.sums = out->analyst ? attn_arena_zero(arena, job.size.analysis_bytes, 1) : NULL;
     attn_status status = ATTN_OK;
-    if (!job.panels || !job.scratch || (out->analyst && !job.sums)) {
+    if (!(job.panels || job.size.is_one_row) || !job.scratch || (out->analyst && !job.sums)) {
         status = attn_fail_memory(err);
     } else {
         run_groups(runtime, &job);

@@ -1,7 +1,9 @@
 /* arena.c - one request's memory: a list of chunks, taken from the front, given back all at once.
  *
- * A chunk is as large as the request for it, at least CHUNK_BYTES. A rewind frees the chunks behind the mark, except that one is kept to be used again,
- * so that a loop of save, take, rewind does not call the allocator each time round. Blocks are 64-byte aligned: a cache line, an AVX-512 register.
+ * A chunk is as large as the request for it, at least CHUNK_BYTES, and where more was announced as large as that: what is not touched costs nothing, and with
+ * all in one chunk no save and rewind ever calls the allocator. A rewind frees the chunks behind the mark, except that one is kept to be used again,
+ * so that a loop of save, take, rewind does not call the allocator each time round. A reset keeps one chunk that holds all of what was taken at once: the same
+ * request again calls the allocator no more. Blocks are 64-byte aligned: a cache line, an AVX-512 register.
  * Under AddressSanitizer the free part is poisoned and blocks are kept apart by a red zone.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "attn_base.h"
@@ -26,9 +28,10 @@ typedef struct chunk {
 } chunk;
 
 struct attn_arena {
-    chunk *top;   /* NULL: nothing yet */
-    chunk *spare; /* at most one, empty, kept for the next need */
-    size_t total; /* taken in chunks below top, and in top */
+    chunk *top;      /* NULL: nothing yet */
+    chunk *spare;    /* at most one, empty, kept for the next need */
+    size_t expected; /* announced, of which no chunk was made yet */
+    size_t total;    /* taken in chunks below top, and in top */
     size_t peak;
 };
 
@@ -81,13 +84,20 @@ static bool grow(attn_arena *a, size_t bytes)
             chunk_free(a->spare);
             a->spare = NULL;
         }
-        c = chunk_new(bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES);
+        c = chunk_new(attn_most(attn_most(bytes, CHUNK_BYTES), a->expected));
+        a->expected = 0;
     }
     if (!c)
         return false;
     c->previous = a->top;
     a->top = c;
     return true;
+}
+
+void attn_arena_expect(attn_arena *a, uint64_t bytes)
+{
+    size_t left = a->top ? a->top->size - a->top->used : 0;
+    a->expected = bytes > left && bytes <= SIZE_MAX / 2 ? (size_t)bytes : 0;
 }
 
 void *attn_arena_take(attn_arena *a, size_t count, size_t size)
@@ -166,12 +176,17 @@ void attn_arena_rewind(attn_arena *a, attn_arena_mark mark)
 
 void attn_arena_reset(attn_arena *a, size_t keep_bytes)
 {
+    size_t need = attn_round_up(a->peak, CHUNK_BYTES);
+    bool may_keep = need <= keep_bytes;
     while (a->top)
         pop(a);
-    if (a->spare && a->spare->size > keep_bytes) {
+    if (a->spare && (a->spare->size > keep_bytes || (may_keep && a->spare->size < need))) {
         chunk_free(a->spare);
         a->spare = NULL;
     }
+    if (!a->spare && need > 0 && may_keep)
+        a->spare = chunk_new(need); /* NULL: then later, or never */
+    a->expected = 0;
     a->total = 0;
     a->peak = 0;
 }

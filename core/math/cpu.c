@@ -1,13 +1,12 @@
 /* cpu.c - reads cpuid and xgetbv: a feature counts only if the operating system saves the registers that go with it.
- * Bit numbers are those of Intel's and AMD's manuals (leaf 1, leaf 7, extended leaf 1, XCR0).
+ * Bit numbers are those of Intel's and AMD's manuals (leaf 1, leaf 7, extended leaf 1, XCR0). Of other architectures nothing is asked: what attnd has for
+ * arm64, every arm64 runs.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "math/cpu.h"
 
+#if defined(__x86_64__)
 #include <cpuid.h>
 #include <stdint.h>
-#include <string.h>
-
-enum { AMD_ZEN3_ZEN4 = 0x19 };
 
 typedef struct leaf {
     unsigned a, b, c, d;
@@ -36,26 +35,22 @@ static unsigned saved_state(leaf one)
     return low;
 }
 
-static bool is_amd(void)
-{
-    leaf zero = cpuid(0);
-    return memcmp(&zero.b, "Auth", 4) == 0 && memcmp(&zero.d, "enti", 4) == 0 && memcmp(&zero.c, "cAMD", 4) == 0;
-}
-
-static unsigned family(leaf one)
-{
-    unsigned base = one.a >> 8 & 0xf;
-    return base == 0xf ? base + (one.a >> 20 & 0xff) : base;
-}
-
 attn_cpu attn_cpu_detect(void)
 {
     leaf one = cpuid(1), seven = cpuid(7), extended = cpuid(0x80000001u);
     unsigned state = saved_state(one);
-    attn_cpu cpu = { false, false, false };
+    attn_cpu cpu = { false, false };
     cpu.avx2 = has(state, 0x6) && has(one.c, bit_AVX | bit_FMA | bit_F16C) && has(seven.b, bit_AVX2 | bit_BMI | bit_BMI2) && has(extended.c, bit_LZCNT);
     cpu.avx512 = cpu.avx2 && has(state, 0xe6) && has(seven.b, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
                  has(seven.c, bit_AVX512VBMI | bit_AVX512VBMI2);
-    cpu.splits_512 = is_amd() && family(one) == AMD_ZEN3_ZEN4;
     return cpu;
 }
+
+#else
+
+attn_cpu attn_cpu_detect(void)
+{
+    return (attn_cpu){ false, false, false };
+}
+
+#endif

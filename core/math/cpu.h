@@ -6,9 +6,8 @@
 #include <stdbool.h>
 
 typedef struct attn_cpu {
-    bool avx2;       /* AVX2, FMA, F16C, BMI 1 and 2, LZCNT; the system saves ymm registers */
-    bool avx512;     /* all of avx2 and AVX-512 F, BW, DQ, VL, VBMI, VBMI2; the system saves zmm and mask registers */
-    bool splits_512; /* runs a 512-bit operation as two of 256 bits (AMD Zen 4) */
+    bool avx2;   /* AVX2, FMA, F16C, BMI 1 and 2, LZCNT; the system saves ymm registers */
+    bool avx512; /* all of avx2 and AVX-512 F, BW, DQ, VL, VBMI, VBMI2; the system saves zmm and mask registers */
 } attn_cpu;
 
 attn_cpu attn_cpu_detect(void);

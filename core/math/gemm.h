@@ -1,8 +1,8 @@
 /* gemm.h - matrix products on packed panels: y = x @ w^T, the shape that every linear layer, q.k and a.v has.
  *
- * One operand, the "weights" w [n, k], is packed into panels of MR rows, all of k one after another, KC at a time; the micro-kernel reads a
- * panel and NR rows of x, packed likewise, and gives an MR x NR tile of y. The micro-kernels are BLIS's own, called through its context, or a
- * plain C one ("ref"); gemm.c is the only file that includes blis.h. Model weights are packed once, at load.
+ * One operand, the "weights" w [n, k], is packed into panels of MR rows, all of k one after another, KC at a time; model weights are packed once, at load. A kernel
+ * of our own reads a panel and the rows of x where they lie; a micro-kernel of BLIS, called through its context, or the plain C one ("ref") reads NR rows of x that
+ * were packed likewise and gives an MR x NR tile of y. gemm.c is the only file that includes blis.h.
  *
  * k is cut at the same places for any m, any n and any number of threads, so an element of y depends on its row of x and of w alone:
  * bits do not change with batching or threads.
@@ -16,11 +16,13 @@
 
 typedef struct attn_gemm attn_gemm; /* a micro-kernel and its panel sizes */
 
-/* The micro-kernels that go with a table: "ref" the plain one; "avx2" BLIS haswell 6x16; "avx512" BLIS skx 32x12, or haswell 6x16 where the CPU
- * splits 512-bit operations (Zen 4). The contexts of both are filled on the first call, whatever CPU BLIS itself would find (it does not know the newer
- * ones) and whatever BLIS_ARCH_TYPE says. NULL: the table is not known. Lives as long as the process. */
+/* The kernel that goes with a table: "ref" the plain one; "avx2" BLIS haswell 6x16; "avx512" our own 48x8. The contexts of BLIS are filled on the first
+ * call, whatever CPU BLIS itself would find (it does not know the newer ones) and whatever BLIS_ARCH_TYPE says. NULL: the table is not known. Lives as long as the
+ * process. */
 const attn_gemm *attn_gemm_find(const attn_kernels *);
-const char *attn_gemm_name(const attn_gemm *);                  /* "blis skx 32x12" */
+/* Another kernel with the same bits, to hold that one against: "avx512" BLIS skx 32x12. NULL: there is none. */
+const attn_gemm *attn_gemm_twin(const attn_kernels *);
+const char *attn_gemm_name(const attn_gemm *);                  /* "blis haswell 6x16" */
 void attn_gemm_tile(const attn_gemm *, size_t *mr, size_t *nr); /* rows of w and rows of x in one tile */
 
 /* w packed. `data` is 64-byte aligned, owned by whoever packed it. */
@@ -38,7 +40,11 @@ void attn_gemm_pack(const attn_gemm *, float *dst, const float *w, size_t n, siz
 /* dst = columns [first, first + k) of w, packed: attn_gemm_panel_bytes(w->n, k), which lie in one piece in each panel. */
 void attn_gemm_slice(const attn_gemm *, float *dst, const attn_panels *w, size_t first, size_t k);
 
-/* Bytes of scratch for packing the x side of one product with m rows and this k. */
+/* A sum over k is cut into pieces so long, the last one shorter, each a chain of its own; they are added up in their order. */
+size_t attn_gemm_depth(const attn_gemm *, size_t k);
+
+bool attn_gemm_packs(const attn_gemm *); /* whether x has to be packed */
+/* Bytes of scratch for packing the x side of one product with m rows and this k; some, too, where nothing is packed. */
 size_t attn_gemm_scratch_bytes(const attn_gemm *, size_t m, size_t k);
 
 /* y[i][j] = alpha * sum_l x[i][l] * w[j][l] for i in [0, m), j in [j0, j1), on the calling thread. y row-major with row stride ldy, column j at
@@ -48,14 +54,19 @@ size_t attn_gemm_scratch_bytes(const attn_gemm *, size_t m, size_t k);
 ATTN_MUST_CHECK attn_status attn_gemm_rows(const attn_gemm *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, size_t j0,
                                            size_t j1, float alpha, float *scratch);
 
+/* All columns, and of the sum only l in [l0, l1), one behind the other as if the other x were 0: x[i][l0] .. x[i][l1 - 1] alone are read. l0 < l1 <= k. */
+ATTN_MUST_CHECK attn_status attn_gemm_part(const attn_gemm *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, size_t l0,
+                                           size_t l1, float *scratch);
+
 /* The same in two steps, for those who use a packed x more than once. Rows of x from row0 on, a multiple of NR, go to dst + row0 * k. */
 typedef struct attn_product {
     float *y; /* [m, ldy] */
     size_t ldy;
-    const float *x; /* packed by attn_gemm_pack_rows; 64-byte aligned up to whole panels */
-    size_t m;
+    const float *x; /* packed by attn_gemm_pack_rows, 64-byte aligned up to whole panels; or, where attn_gemm_packs says no, as it is: [m, ldx] */
+    size_t ldx, m;
     attn_panels w;
     size_t j0, j1;
+    size_t l0, l1; /* of the sum over l; a packed x holds these alone; l1 = 0: all of k */
     float alpha;
 } attn_product;
 

@@ -10,7 +10,8 @@
 static const attn_kernels *tables[4];
 static pthread_once_t listed = PTHREAD_ONCE_INIT;
 
-static void list_tables(void)
+#if defined(__x86_64__)
+static size_t list_fast(void)
 {
     attn_cpu cpu = attn_cpu_detect();
     size_t n = 0;
@@ -18,7 +19,28 @@ static void list_tables(void)
         tables[n++] = &attn_kernels_avx512;
     if (cpu.avx2)
         tables[n++] = &attn_kernels_avx2;
-    tables[n] = &attn_kernels_ref;
+    return n;
+}
+#elif defined(__aarch64__)
+/* The plain rows, which compilers turn into NEON, beside BLIS's matrix product (gemm.c chooses that by the table's name). */
+static size_t list_fast(void)
+{
+    static attn_kernels neon;
+    neon = attn_kernels_ref;
+    neon.name = "neon";
+    tables[0] = &neon;
+    return 1;
+}
+#else
+static size_t list_fast(void)
+{
+    return 0;
+}
+#endif
+
+static void list_tables(void)
+{
+    tables[list_fast()] = &attn_kernels_ref;
 }
 
 const attn_kernels *const *attn_kernels_all(void)

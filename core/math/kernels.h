@@ -27,12 +27,14 @@ typedef struct attn_strip_product {
 } attn_strip_product;
 
 typedef struct attn_kernels {
-    const char *name; /* "ref", "avx2", "avx512" */
+    const char *name; /* "ref", "avx2", "avx512", "neon" */
 
     /* In place: x[i] = exp(x[i] - max) / sum; -INFINITY gives exactly 0; nothing but -INFINITY gives all 0.
      * Returns false, x undefined, when x holds NaN or +INFINITY. Relative error of each weight at most 1e-6 + |x[i] - max| u (float32 rounds the
      * difference), measured 4.2e-7 within 8 of the maximum; the row sums to 1 within 1e-6 for any n. A weight below 1e-38 may be 0. n >= 1. */
     bool (*softmax_row)(float *x, size_t n);
+    /* The same bits where x is finite; false where it holds -INFINITY, too. */
+    bool (*softmax_finite_row)(float *x, size_t n);
     /* y = exp(x), relative error at most 4 u (measured 1.3 u) for x in [-87, 88.7]; 0 where float32 has no normal result, +INFINITY above 88.8, NaN for NaN. */
     void (*exp_row)(float *y, const float *x, size_t n);
     /* In place: x = cap * tanh(x / cap); absolute error at most 1e-6 * cap (measured 1e-7), relative error at most 1e-6 for |x| < cap / 2. */
@@ -55,6 +57,9 @@ typedef struct attn_kernels {
     float (*max_row)(const float *x, size_t n);
     /* sum x y. Error at most 1e-6 * sum |x y| (measured 1.1e-7). */
     double (*dot_row)(const float *x, const float *y, size_t n);
+    /* The same bits with x as 16-bit numbers, which are widened on the way. */
+    double (*dot_half)(const uint16_t *x, const float *y, size_t n);
+    double (*dot_bfloat16)(const uint16_t *x, const float *y, size_t n);
     /* - sum m ln m, m = (x + y) / 2 in [0, 2]; 0 for m below 1e-38. With y = x it is the entropy of x. Error at most 1e-6 * sum |m ln m| (measured 1.6e-7). */
     double (*entropy_row)(const float *x, const float *y, size_t n);
     /* Whether x holds neither NaN nor an infinity. For overflow checks. */
@@ -78,6 +83,13 @@ typedef struct attn_kernels {
     void (*strip_sum)(double *sum, const float *x, size_t n, const float *factor);
     /* max [strip] is raised to the largest factor[j] * x[j]. Numbers that are NaN may or may not be passed over. */
     void (*strip_max)(float *max, const float *x, size_t n, const float *factor);
+
+    /* One row against many, read where they lie (one_row.c). Each sum is one chain in the order of its index, multiply-adds in the tables that have them:
+     * the matrix kernels' order (gemm.h), so the bits are a product's.
+     * x[j] = scale * k_j . q, for row k_j [d] at k + j * stride, j < n; `adds`: that is added to x[j]. */
+    void (*row_keys)(float *x, const float *q, const float *k, ptrdiff_t stride, size_t n, size_t d, float scale, bool adds);
+    /* y [cols] = sum over j < n of x[j] * v_j, row v_j [cols] at v + j * stride; `adds`: that is added to y. */
+    void (*row_values)(float *y, const float *x, const float *v, ptrdiff_t stride, size_t n, size_t cols, bool adds);
 
     /* Numbers (attn_number.h has the meaning). */
     size_t (*write_shortest)(char *dst, const float *x, size_t n);

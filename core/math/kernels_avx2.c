@@ -61,6 +61,27 @@ static inline void vec_store_part(float *p, vec v, size_t n)
         _mm_store_ss(p, part);
 }
 
+/* n <= LANES numbers of 16 bits, zeros behind them. */
+static inline __m128i load_16_bits(const uint16_t *p, size_t n)
+{
+    uint16_t some[LANES] = { 0 };
+    if (n == LANES)
+        return _mm_loadu_si128((const __m128i *)p);
+    memcpy(some, p, n * sizeof *p);
+    return _mm_loadu_si128((const __m128i *)some);
+}
+
+/* The same as floats. */
+static inline vec vec_load_half(const uint16_t *p, size_t n)
+{
+    return _mm256_cvtph_ps(load_16_bits(p, n));
+}
+
+static inline vec vec_load_bfloat16(const uint16_t *p, size_t n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16_bits(p, n)), 16));
+}
+
 /* Into the exponent's bits. */
 static inline vec vec_scale(vec p, vec n)
 {
@@ -140,12 +161,10 @@ static inline void vec_fma_to_doubles(double *p, vec v, double factor)
 #include "math/kernels_vector.h"
 #include "math/strips_vector.h"
 
-/* A square of 8 in registers: pairs of rows, then fours, then halves change places. */
-static inline void transpose8(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+/* A square of 8 in registers turns round: pairs of rows, then fours, then halves change places. */
+INLINE void turn_square(vec r[LANES])
 {
-    __m256 r[8], t[8];
-    for (size_t i = 0; i < 8; i++)
-        r[i] = i < rows ? vec_load_part(src + i * ld_src, cols, vec_set(0)) : vec_set(0);
+    __m256 t[8], u[8];
     for (size_t i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
@@ -153,15 +172,25 @@ static inline void transpose8(float *dst, size_t ld_dst, const float *src, size_
     for (size_t i = 0; i < 8; i += 4)
         for (size_t j = 0; j < 2; j++) {
             __m256d low = _mm256_castps_pd(t[i + j]), high = _mm256_castps_pd(t[i + j + 2]);
-            r[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
-            r[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
+            u[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
+            u[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
         }
     for (size_t i = 0; i < 4; i++) {
-        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
     }
+}
+
+#include "math/one_row_vector.h"
+
+static inline void transpose8(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+{
+    __m256 r[8];
+    for (size_t i = 0; i < 8; i++)
+        r[i] = i < rows ? vec_load_part(src + i * ld_src, cols, vec_set(0)) : vec_set(0);
+    turn_square(r);
     for (size_t i = 0; i < 8 && i < cols; i++)
-        vec_store_part(dst + i * ld_dst, t[i], rows);
+        vec_store_part(dst + i * ld_dst, r[i], rows);
 }
 
 static void transpose(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
@@ -174,6 +203,7 @@ static void transpose(float *dst, size_t ld_dst, const float *src, size_t ld_src
 const attn_kernels attn_kernels_avx2 = {
     .name = "avx2",
     .softmax_row = softmax_row,
+    .softmax_finite_row = softmax_finite_row,
     .exp_row = exp_row,
     .softcap_row = softcap_row,
     .bias_act_row = bias_act_row,
@@ -183,6 +213,8 @@ const attn_kernels attn_kernels_avx2 = {
     .add_row = add_row,
     .max_row = max_row,
     .dot_row = dot_row,
+    .dot_half = dot_half,
+    .dot_bfloat16 = dot_bfloat16,
     .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,
@@ -192,6 +224,8 @@ const attn_kernels attn_kernels_avx2 = {
     .strip_values = strip_values,
     .strip_sum = strip_sum,
     .strip_max = strip_max,
+    .row_keys = row_keys,
+    .row_values = row_values,
     .write_shortest = attn_write_shortest_ref,
     .write_halves = attn_write_halves_ref,
     .write_decimals = attn_write_decimals_avx2,

@@ -43,6 +43,17 @@ static inline void vec_store_part(float *p, vec v, size_t n)
     _mm512_mask_storeu_ps(p, first(n), v);
 }
 
+/* n <= LANES numbers of 16 bits as floats, zeros behind them. */
+static inline vec vec_load_half(const uint16_t *p, size_t n)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(n), p));
+}
+
+static inline vec vec_load_bfloat16(const uint16_t *p, size_t n)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(n), p)), 16));
+}
+
 /* From the exponent's bits, those of sqrt 1/2 taken off first. */
 static inline vec vec_exponent(vec x)
 {
@@ -110,13 +121,10 @@ static inline void vec_fma_to_doubles(double *p, vec v, double factor)
 #include "math/kernels_vector.h"
 #include "math/strips_vector.h"
 
-/* A square of 16 in registers: pairs of rows, then fours, then quarters of 128 bits change places. Rows and columns beyond the edge are masked. */
-static inline void transpose16(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+/* A square of 16 in registers turns round: pairs of rows, then fours, then quarters of 128 bits change places. */
+INLINE void turn_square(vec r[LANES])
 {
-    __m512 r[16], t[16];
-    const __mmask16 columns = first(cols);
-    for (size_t i = 0; i < 16; i++)
-        r[i] = i < rows ? _mm512_maskz_loadu_ps(columns, src + i * ld_src) : _mm512_setzero_ps();
+    __m512 t[16];
     for (size_t i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -139,6 +147,18 @@ static inline void transpose16(float *dst, size_t ld_dst, const float *src, size
         r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
         r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
     }
+}
+
+#include "math/one_row_vector.h"
+
+/* Rows and columns beyond the edge are masked. */
+static inline void transpose16(float *dst, size_t ld_dst, const float *src, size_t ld_src, size_t rows, size_t cols)
+{
+    __m512 r[16];
+    const __mmask16 columns = first(cols);
+    for (size_t i = 0; i < 16; i++)
+        r[i] = i < rows ? _mm512_maskz_loadu_ps(columns, src + i * ld_src) : _mm512_setzero_ps();
+    turn_square(r);
     const __mmask16 written = first(rows);
     for (size_t i = 0; i < 16 && i < cols; i++)
         _mm512_mask_storeu_ps(dst + i * ld_dst, written, r[i]);
@@ -154,6 +174,7 @@ static void transpose(float *dst, size_t ld_dst, const float *src, size_t ld_src
 const attn_kernels attn_kernels_avx512 = {
     .name = "avx512",
     .softmax_row = softmax_row,
+    .softmax_finite_row = softmax_finite_row,
     .exp_row = exp_row,
     .softcap_row = softcap_row,
     .bias_act_row = bias_act_row,
@@ -163,6 +184,8 @@ const attn_kernels attn_kernels_avx512 = {
     .add_row = add_row,
     .max_row = max_row,
     .dot_row = dot_row,
+    .dot_half = dot_half,
+    .dot_bfloat16 = dot_bfloat16,
     .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,
@@ -172,6 +195,8 @@ const attn_kernels attn_kernels_avx512 = {
     .strip_values = strip_values,
     .strip_sum = strip_sum,
     .strip_max = strip_max,
+    .row_keys = row_keys,
+    .row_values = row_values,
     .write_shortest = attn_write_shortest_avx512,
     .write_halves = attn_write_halves_avx512,
     .write_decimals = attn_write_decimals_avx512,

@@ -42,6 +42,14 @@ static bool softmax_row(float *x, size_t n)
     return true;
 }
 
+static bool softmax_finite_row(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (x[i] == -INFINITY)
+            return false;
+    return softmax_row(x, n);
+}
+
 static void softcap_row(float *x, size_t n, float cap)
 {
     for (size_t i = 0; i < n; i++)
@@ -126,6 +134,31 @@ static double dot_row(const float *x, const float *y, size_t n)
     return sum;
 }
 
+/* Some at a time. */
+static double dot_widened(const uint16_t *x, const float *y, size_t n, void (*widen)(float *, const uint16_t *, size_t))
+{
+    enum { SOME = 64 };
+    float wide[SOME];
+    double sum = 0;
+    for (size_t i = 0; i < n; i += SOME) {
+        size_t some = n - i < SOME ? n - i : SOME;
+        widen(wide, x + i, some);
+        for (size_t j = 0; j < some; j++)
+            sum += (double)wide[j] * (double)y[i + j];
+    }
+    return sum;
+}
+
+static double dot_half(const uint16_t *x, const float *y, size_t n)
+{
+    return dot_widened(x, y, n, attn_from_half_ref);
+}
+
+static double dot_bfloat16(const uint16_t *x, const float *y, size_t n)
+{
+    return dot_widened(x, y, n, attn_from_bfloat16_ref);
+}
+
 static double entropy_row(const float *x, const float *y, size_t n)
 {
     double sum = 0;
@@ -201,9 +234,32 @@ static void strip_max(float *max, const float *x, size_t n, const float *factor)
         }
 }
 
+/* ---- one row ------------------------------------------------------------------------------------------------------------ */
+
+static void row_keys(float *x, const float *q, const float *k, ptrdiff_t stride, size_t n, size_t d, float scale, bool adds)
+{
+    for (size_t j = 0; j < n; j++, k += stride) {
+        float sum = 0;
+        for (size_t l = 0; l < d; l++)
+            sum += k[l] * q[l];
+        x[j] = adds ? x[j] + scale * sum : scale * sum;
+    }
+}
+
+static void row_values(float *y, const float *x, const float *v, ptrdiff_t stride, size_t n, size_t cols, bool adds)
+{
+    for (size_t c = 0; c < cols; c++) {
+        float sum = 0;
+        for (size_t j = 0; j < n; j++)
+            sum += v[(ptrdiff_t)j * stride + (ptrdiff_t)c] * x[j];
+        y[c] = adds ? y[c] + sum : sum;
+    }
+}
+
 const attn_kernels attn_kernels_ref = {
     .name = "ref",
     .softmax_row = softmax_row,
+    .softmax_finite_row = softmax_finite_row,
     .exp_row = exp_row,
     .softcap_row = softcap_row,
     .bias_act_row = bias_act_row,
@@ -213,6 +269,8 @@ const attn_kernels attn_kernels_ref = {
     .add_row = add_row,
     .max_row = max_row,
     .dot_row = dot_row,
+    .dot_half = dot_half,
+    .dot_bfloat16 = dot_bfloat16,
     .entropy_row = entropy_row,
     .all_finite = all_finite,
     .transpose = transpose,
@@ -222,6 +280,8 @@ const attn_kernels attn_kernels_ref = {
     .strip_values = strip_values,
     .strip_sum = strip_sum,
     .strip_max = strip_max,
+    .row_keys = row_keys,
+    .row_values = row_values,
     .write_shortest = attn_write_shortest_ref,
     .write_halves = attn_write_halves_ref,
     .write_decimals = attn_write_decimals_ref,

@@ -63,10 +63,15 @@ static void exp_row(float *y, const float *x, size_t n)
 
 /* ---- softmax ---------------------------------------------------------------------------------------------------------- */
 
-/* The largest of x; *bad when there is NaN or +INFINITY among them. */
-INLINE float row_max(const float *x, size_t n, bool *bad)
+INLINE vec_flag flag_bad(vec_flag flag, vec v, bool finite)
 {
-    const vec lowest = vec_set(-INFINITY), top = vec_set(INFINITY);
+    return flag_not_below(flag, finite ? vec_abs(v) : v, vec_set(INFINITY));
+}
+
+/* The largest of x; *bad when there is NaN or +INFINITY among them, or with `finite` -INFINITY. */
+INLINE float row_max(const float *x, size_t n, bool finite, bool *bad)
+{
+    const vec lowest = vec_set(-INFINITY), fill = vec_set(-FLT_MAX);
     vec a = lowest, b = lowest;
     vec_flag flag = flag_none();
     size_t i = 0;
@@ -74,12 +79,12 @@ INLINE float row_max(const float *x, size_t n, bool *bad)
         vec v = vec_load(x + i), w = vec_load(x + i + LANES);
         a = vec_max(a, v);
         b = vec_max(b, w);
-        flag = flag_not_below(flag_not_below(flag, v, top), w, top);
+        flag = flag_bad(flag_bad(flag, v, finite), w, finite);
     }
     for (; i < n; i += LANES) {
-        vec v = vec_load_part(x + i, n - i < LANES ? n - i : LANES, lowest);
+        vec v = vec_load_part(x + i, n - i < LANES ? n - i : LANES, finite ? fill : lowest);
         a = vec_max(a, v);
-        flag = flag_not_below(flag, v, top);
+        flag = flag_bad(flag, v, finite);
     }
     *bad = flag_any(flag);
     return vec_highest(vec_max(a, b));
@@ -124,10 +129,10 @@ static void scale_row(float *x, size_t n, vec factor)
         vec_store_part(x + i, vec_mul(vec_load_part(x + i, n - i, vec_set(0)), factor), n - i);
 }
 
-static bool softmax_row(float *x, size_t n)
+INLINE bool softmax(float *x, size_t n, bool finite)
 {
     bool bad;
-    float max = row_max(x, n, &bad);
+    float max = row_max(x, n, finite, &bad);
     if (bad)
         return false;
     if (max == -INFINITY) { /* x - max would be NaN */
@@ -139,6 +144,16 @@ static bool softmax_row(float *x, size_t n)
         sum += (double)exp_block(x + i, n - i < BLOCK ? n - i : BLOCK, vec_set(max));
     scale_row(x, n, vec_set((float)(1 / sum)));
     return true;
+}
+
+static bool softmax_row(float *x, size_t n)
+{
+    return softmax(x, n, false);
+}
+
+static bool softmax_finite_row(float *x, size_t n)
+{
+    return softmax(x, n, true);
 }
 
 /* ---- activations ------------------------------------------------------------------------------------------------------ */
@@ -338,8 +353,24 @@ INLINE vec add_product(vec s, vec x, vec y)
     return vec_fma(x, y, s);
 }
 
+/* Numbers [i, i + n) of x as floats, zeros behind them; n is known when it is compiled where it is LANES. */
+INLINE vec load_floats(const void *x, size_t i, size_t n)
+{
+    return n == LANES ? vec_load((const float *)x + i) : vec_load_part((const float *)x + i, n, vec_set(0));
+}
+
+INLINE vec load_half(const void *x, size_t i, size_t n)
+{
+    return vec_load_half((const uint16_t *)x + i, n);
+}
+
+INLINE vec load_bfloat16(const void *x, size_t i, size_t n)
+{
+    return vec_load_bfloat16((const uint16_t *)x + i, n);
+}
+
 /* The sum of a term of x and y, which is 0 where both are. */
-INLINE double sum_terms(const float *x, const float *y, size_t n, vec (*add)(vec, vec, vec))
+INLINE double sum_terms(const void *x, const float *y, size_t n, vec (*load)(const void *, size_t, size_t), vec (*add)(vec, vec, vec))
 {
     const vec zero = vec_set(0);
     double sum = 0;
@@ -348,10 +379,10 @@ INLINE double sum_terms(const float *x, const float *y, size_t n, vec (*add)(vec
         vec s[SUMS] = { zero, zero, zero, zero };
         for (; i + STEP <= end; i += STEP)
             for (size_t j = 0; j < SUMS; j++)
-                s[j] = add(s[j], vec_load(x + i + j * LANES), vec_load(y + i + j * LANES));
+                s[j] = add(s[j], load(x, i + j * LANES, LANES), vec_load(y + i + j * LANES));
         for (size_t j = 0; i < end; j++, i += LANES) {
             size_t left = end - i < LANES ? end - i : LANES;
-            s[j] = add(s[j], vec_load_part(x + i, left, zero), vec_load_part(y + i, left, zero));
+            s[j] = add(s[j], load(x, i, left), vec_load_part(y + i, left, zero));
         }
         sum += (double)vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3])));
     }
@@ -360,7 +391,17 @@ INLINE double sum_terms(const float *x, const float *y, size_t n, vec (*add)(vec
 
 static double dot_row(const float *x, const float *y, size_t n)
 {
-    return sum_terms(x, y, n, add_product);
+    return sum_terms(x, y, n, load_floats, add_product);
+}
+
+static double dot_half(const uint16_t *x, const float *y, size_t n)
+{
+    return sum_terms(x, y, n, load_half, add_product);
+}
+
+static double dot_bfloat16(const uint16_t *x, const float *y, size_t n)
+{
+    return sum_terms(x, y, n, load_bfloat16, add_product);
 }
 
 static void rms_norm_row(float *y, const float *x, const float *gain, size_t n, float eps)
@@ -375,13 +416,13 @@ static void rms_norm_row(float *y, const float *x, const float *gain, size_t n, 
 
 static double entropy_row(const float *x, const float *y, size_t n)
 {
-    return 0 - sum_terms(x, y, n, add_entropy);
+    return 0 - sum_terms(x, y, n, load_floats, add_entropy);
 }
 
 static float max_row(const float *x, size_t n)
 {
     bool bad;
-    return row_max(x, n, &bad);
+    return row_max(x, n, false, &bad);
 }
 
 /* ---- the rest --------------------------------------------------------------------------------------------------------- */

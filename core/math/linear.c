@@ -1,4 +1,4 @@
-/* linear.c - a linear layer on all threads: x packed once, then tasks of (rows x columns), each with its own bias and activation while its piece is warm.
+/* linear.c - a linear layer on all threads: x packed once, where the kernel wants that, then tasks of (rows x columns), each with its own bias and activation while its piece is warm.
  *
  * The cut is the same for any number of threads. A task is large enough to be worth handing over and small enough that few tokens still reach every thread.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -6,13 +6,14 @@
 
 /* Of x, what stays in the second cache beside a panel of w: 144 rows (a multiple of 8, 12 and 16) at BLIS's depths are about 200 KB. */
 enum { BLOCK_ROWS = 144, MIN_COLUMNS = 64, PACK_PANELS = 4 };
-static const double task_flops = 1e6; /* some ten microseconds */
+static const double task_flops = 1e6;                            /* some ten microseconds */
+static const size_t one_row_alone = 1536 * 1024 / sizeof(float); /* of w: one row of x is through that many before another thread has woken up */
 
 typedef struct linear {
     const attn_gemm *gemm;
     const attn_kernels *kernels;
     attn_product whole;
-    float *packed;  /* whole.x, while it is written */
+    float *packed;  /* for whole.x, where the kernel packs */
     const float *x; /* [m, ldx] */
     size_t ldx;
     const float *bias;
@@ -33,6 +34,8 @@ static void plan(linear *t)
     size_t panels = attn_ceil_div(MIN_COLUMNS, mr);
     if (panel_flops * (double)panels < task_flops)
         panels = (size_t)(task_flops / panel_flops) + 1;
+    if (m == 1 && t->whole.w.n <= one_row_alone / (t->whole.w.k + 1))
+        panels = attn_ceil_div(t->whole.w.n, mr);
     t->block_columns = panels * mr;
     t->pack_rows = PACK_PANELS * nr;
 }
@@ -54,7 +57,7 @@ static void multiply_task(void *ctx, size_t i, int slot)
     piece.j0 = i / t->num_row_blocks * t->block_columns;
     piece.j1 = attn_least(piece.j0 + t->block_columns, t->whole.w.n);
     piece.m = attn_least(t->block_rows, t->whole.m - row);
-    piece.x += row * t->whole.w.k;
+    piece.x += row * (attn_gemm_packs(t->gemm) ? t->whole.w.k : t->ldx);
     piece.y += row * t->whole.ldy;
     attn_gemm_multiply(t->gemm, &piece);
     if (!t->bias && t->act == ATTN_ACT_NONE)
@@ -80,14 +83,16 @@ attn_status attn_linear(attn_runtime *rt, float *y, size_t ldy, const float *x, 
     t.packed = bytes ? attn_arena_take(arena, bytes, 1) : NULL;
     if (!t.packed)
         return attn_fail_memory(err);
-    t.whole = (attn_product){ .y = y, .ldy = ldy, .x = t.packed, .m = m, .w = *w, .j0 = 0, .j1 = w->n, .alpha = 1.0f };
+    t.whole =
+        (attn_product){ .y = y, .ldy = ldy, .x = attn_gemm_packs(t.gemm) ? t.packed : x, .ldx = ldx, .m = m, .w = *w, .j0 = 0, .j1 = w->n, .alpha = 1.0f };
     attn_status status = attn_gemm_check(t.gemm, &t.whole);
     if (status != ATTN_OK || !x || (m > 1 && ldx < w->k)) {
         status =
             attn_fail(err, ATTN_E_INTERNAL, "linear", "sizes do not agree: %zu rows of %zu, [%zu, %zu] weights, result rows of %zu", m, ldx, w->n, w->k, ldy);
     } else {
         plan(&t);
-        attn_parallel(rt, attn_ceil_div(m, t.pack_rows), pack_task, &t);
+        if (attn_gemm_packs(t.gemm))
+            attn_parallel(rt, attn_ceil_div(m, t.pack_rows), pack_task, &t);
         attn_parallel(rt, t.num_row_blocks * attn_ceil_div(w->n, t.block_columns), multiply_task, &t);
     }
     attn_arena_rewind(arena, mark);

@@ -6,22 +6,29 @@
 #include "math/gemm.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
-/* One attn_parallel call: on its caller's stack, in the pool's list while indices are left. */
+/* One attn_parallel call: on its caller's stack, in the pool's list until its numbers are used up. */
 typedef struct attn_batch {
     struct attn_batch *next;
     void (*task)(void *ctx, size_t i, int slot);
     void *ctx;
-    size_t n, taken, done; /* under the pool's lock */
+    size_t n;
+    atomic_size_t taken; /* numbers given away; runs past n */
+    atomic_int helpers;  /* that joined and have not left; they join under the lock */
 } attn_batch;
 
 typedef struct attn_thread_pool {
-    pthread_mutex_t lock; /* protects all below */
+    pthread_mutex_t lock; /* protects the list, and who joins and sleeps */
     pthread_cond_t work;  /* a batch came, a place became free, or the end */
-    pthread_cond_t done;  /* a batch's last task is done */
+    pthread_cond_t done;  /* a batch's last helper left */
     attn_batch *batches;
-    int threads; /* that may work at a time */
-    int working; /* entered callers and helping pool threads */
+    atomic_uint posted;             /* batches so far, for those who wait for one with open eyes */
+    _Atomic uint64_t company_until; /* attn_clock_ns() before which nobody looks: other processes want the CPUs */
+    atomic_int awaiting;            /* callers asleep until their helpers have left */
+    int threads;                    /* that may work at a time */
+    atomic_int working;             /* entered callers and helping pool threads */
+    int watching;                   /* helpers that look for a batch and need not be woken */
     bool closing;
     int num_helpers; /* threads - 1 */
     pthread_t *helpers;

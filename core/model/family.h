@@ -101,6 +101,8 @@ typedef struct attn_family {
     attn_head (*head)(const attn_model *); /* of a model whose writing.writes is set; NULL: none is */
 } attn_family;
 
+typedef struct attn_loading attn_loading; /* model.c */
+
 struct attn_model {
     const attn_family *family;
     attn_runtime *runtime;
@@ -125,6 +127,7 @@ struct attn_model {
     void *layers;                         /* [L] of binds.layer_bytes */
     void *decoder_layers;                 /* [L of the decoder behind an encoder] of binds.decoder_layer_bytes */
     attn_weights weights;
+    attn_loading *loading; /* of weights that are packed later; NULL: they were at once */
     attn_writing writing;
     attn_head head;            /* table.data NULL: it does not write */
     attn_tokenizer *tokenizer; /* NULL: none */

@@ -3,6 +3,8 @@
  * Reads config.json, lets the family say its sizes, opens the tokenizer and the weight files, binds, and closes the files again.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -113,26 +115,81 @@ static attn_status list_unused(attn_model *m, const attn_checkpoint *c, attn_err
     return ATTN_OK;
 }
 
-static attn_status read_weights(attn_model *m, const attn_source *source, attn_error *err)
+/* What packing needs of opening, for as long as it has not been done. */
+struct attn_loading {
+    pthread_mutex_t lock; /* of all but `done` */
+    atomic_bool done;
+    attn_checkpoint checkpoint;
+    attn_bind_sizes sizes;
+    attn_weights weights; /* the packing; the block is the model's */
+};
+
+static attn_status bind_weights(attn_model *m, const attn_checkpoint *c, const attn_bind_sizes *sizes, attn_error *err)
 {
-    attn_checkpoint c;
-    attn_status st = attn_checkpoint_open(&c, source, err);
-    size_t num_layers = m->num_layer_weights ? m->num_layer_weights : m->info.num_hidden_layers;
-    size_t num_decoder_layers = m->info.num_decoder_layers;
-    attn_bind_sizes sizes = { m->dims, num_layers, num_decoder_layers, m->traits };
+    size_t num_layers = sizes->num_layers, num_decoder_layers = sizes->num_decoder_layers;
     m->parts = attn_calloc(1, m->family->parts_bytes);
     m->layers = attn_calloc(num_layers, m->family->binds.layer_bytes);
     if (num_decoder_layers > 0)
         m->decoder_layers = attn_calloc(num_decoder_layers, m->family->binds.decoder_layer_bytes);
     attn_bind_targets to = { m->parts, m->layers, m->decoder_layers };
-    if (st == ATTN_OK && (!m->parts || !m->layers || (num_decoder_layers > 0 && !m->decoder_layers)))
-        st = attn_fail_memory(err);
+    if (!m->parts || !m->layers || (num_decoder_layers > 0 && !m->decoder_layers))
+        return attn_fail_memory(err);
+    attn_status st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, c, sizes, &to, err);
+    return st == ATTN_OK ? list_unused(m, c, err) : st;
+}
+
+static void close_loading(attn_loading *l)
+{
+    if (!l)
+        return;
+    attn_weights_free(&l->weights);
+    attn_checkpoint_close(&l->checkpoint);
+    pthread_mutex_destroy(&l->lock);
+    attn_free(l);
+}
+
+static attn_status read_weights(attn_model *m, const attn_source *source, bool later, attn_error *err)
+{
+    attn_loading *l = attn_calloc(1, sizeof *l);
+    if (!l)
+        return attn_fail_memory(err);
+    pthread_mutex_init(&l->lock, NULL);
+    attn_status st = attn_checkpoint_open(&l->checkpoint, source, err);
+    l->sizes = (attn_bind_sizes){ m->dims, m->num_layer_weights ? m->num_layer_weights : m->info.num_hidden_layers, m->info.num_decoder_layers, m->traits };
     if (st == ATTN_OK)
-        st = attn_weights_bind(&m->weights, m->runtime, &m->family->binds, &c, &sizes, &to, err);
+        st = bind_weights(m, &l->checkpoint, &l->sizes, err);
+    if (st == ATTN_OK && later) {
+        l->weights.packing = m->weights.packing;
+        m->weights.packing = NULL;
+        m->loading = l;
+        return ATTN_OK;
+    }
     if (st == ATTN_OK)
-        st = list_unused(m, &c, err);
-    attn_checkpoint_close(&c);
+        st = attn_weights_pack(&m->weights, err);
+    close_loading(l);
     return st;
+}
+
+attn_status attn_model_load(const attn_model *m, attn_error *err)
+{
+    attn_loading *l = m->loading;
+    if (!l || atomic_load_explicit(&l->done, memory_order_acquire))
+        return ATTN_OK;
+    pthread_mutex_lock(&l->lock);
+    attn_status st = ATTN_OK;
+    if (l->weights.packing) {
+        st = attn_weights_pack(&l->weights, err);
+        if (st == ATTN_OK)
+            attn_checkpoint_close(&l->checkpoint);
+        atomic_store_explicit(&l->done, st == ATTN_OK, memory_order_release);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return st;
+}
+
+bool attn_model_is_loaded(const attn_model *m)
+{
+    return !m->loading || atomic_load_explicit(&m->loading->done, memory_order_acquire);
 }
 
 /* The head, if the file has one that takes hidden states as they are. */
@@ -163,7 +220,7 @@ static void fill_info(attn_model *m)
     m->info.ignored_keys = m->ignored_keys;
 }
 
-attn_status attn_model_open(attn_model **out, attn_runtime *rt, const char *source, attn_error *err)
+static attn_status open_model(attn_model **out, attn_runtime *rt, const char *source, bool later, attn_error *err)
 {
     attn_source *files = NULL;
     *out = NULL;
@@ -179,7 +236,7 @@ attn_status attn_model_open(attn_model **out, attn_runtime *rt, const char *sour
     if (st == ATTN_OK)
         st = attn_model_open_tokenizer(m, files, err);
     if (st == ATTN_OK)
-        st = read_weights(m, files, err);
+        st = read_weights(m, files, later, err);
     attn_source_close(files);
     if (st == ATTN_OK) {
         fill_info(m);
@@ -190,12 +247,23 @@ attn_status attn_model_open(attn_model **out, attn_runtime *rt, const char *sour
     return st;
 }
 
+attn_status attn_model_open(attn_model **out, attn_runtime *rt, const char *source, attn_error *err)
+{
+    return open_model(out, rt, source, false, err);
+}
+
+attn_status attn_model_open_unloaded(attn_model **out, attn_runtime *rt, const char *source, attn_error *err)
+{
+    return open_model(out, rt, source, true, err);
+}
+
 void attn_model_close(attn_model *m)
 {
     if (!m)
         return;
     attn_tokenizer_close(m->tokenizer);
-    attn_free(m->weights.block);
+    close_loading(m->loading);
+    attn_weights_free(&m->weights);
     attn_writing_close(&m->writing);
     attn_free(m->parts);
     attn_free(m->layers);

@@ -1,8 +1,9 @@
 /* weights.c - from the tensors of a file to one block of memory in the form that the kernels read.
  *
- * Two passes over the bind table. The first finds and checks every tensor and adds up the block; the second fills it. A matrix is widened and packed a few
+ * Two passes over the bind table. Binding finds and checks every tensor, adds up the block, takes it, and says where in it everything will lie: memory that nobody
+ * has touched is not there yet, so that costs next to nothing. Packing fills it, at once or when the model is first asked. A matrix is widened and packed a few
  * panels at a time, through a scratch of that size, and its pages in the mapped file are given back at once: the weights are never held twice.
- * Between the passes it is known what the model takes, and one that would not fit is refused before anything of it is converted. A table that the file repeats
+ * Before either it is known what the model takes, and one that would not fit is refused before anything of it is converted. A table that the file repeats
  * under another name (a head that is the embeddings) is held once.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/weights.h"
@@ -10,6 +11,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Which rows of a tensor: `length` of each group of `group`, from `start` on. */
 typedef struct slice {
@@ -25,7 +27,8 @@ typedef struct binding {
     size_t offset, bytes; /* in the block; 0 bytes: those of an earlier table, which holds the same */
 } binding;
 
-typedef struct binder {
+typedef struct attn_packing {
+    const attn_runtime *rt;
     const attn_kernels *kernels;
     const attn_gemm *gemm;
     const attn_bind_table *table;
@@ -34,14 +37,16 @@ typedef struct binder {
     binding *list;
     size_t count;
     size_t bytes; /* of the block */
+    char *block;  /* where it begins */
     size_t rows;  /* of a matrix that are converted at a time: whole panels, about SOME_ROWS */
     size_t step;  /* elements of that, of whichever has most */
     uint8_t *raw; /* scratch for that much: as in the file */
     float *wide;  /* and as float32 */
     attn_error *err;
-} binder;
+} attn_packing;
+typedef attn_packing binder;
 
-enum { ALIGN = 64, NAME = 256, SOME_ROWS = 192 };
+enum { ALIGN = 64, HUGE_PAGE = 2 << 20, NAME = 256, SOME_ROWS = 192 };
 
 static size_t element_bytes(attn_dtype type)
 {
@@ -321,7 +326,6 @@ static bool fill_panels(binder *b, const binding *d, float *dst)
             return false;
         attn_gemm_pack(b->gemm, dst + i * d->k, b->wide, rows, d->k, transposed ? 1 : (ptrdiff_t)d->k, transposed ? (ptrdiff_t)rows : 1);
     }
-    *(attn_panels *)d->target = (attn_panels){ dst, d->n, d->k };
     return true;
 }
 
@@ -335,7 +339,6 @@ static bool fill_floats(binder *b, const binding *d, float *dst)
             b->wide[j] += 1;
         memcpy(dst + i * d->k, b->wide, rows * d->k * sizeof *dst);
     }
-    *(const float **)d->target = dst;
     return true;
 }
 
@@ -347,13 +350,12 @@ static bool fill_table(binder *b, const binding *d, void *dst)
             return false;
     if (d->bytes > 0)
         memcpy(dst, t->data, t->bytes);
-    *(attn_table *)d->target = (attn_table){ dst, t->type, d->n, d->k };
     return true;
 }
 
-static attn_status fill(binder *b, const binding *d, char *aligned)
+static attn_status fill(binder *b, const binding *d)
 {
-    void *dst = aligned + d->offset;
+    void *dst = b->block + d->offset;
     unsigned kind = d->store & ATTN_STORE_KINDS;
     bool finite = kind == ATTN_STORE_PANELS ? fill_panels(b, d, dst) : kind == ATTN_STORE_TABLE ? fill_table(b, d, dst) : fill_floats(b, d, dst);
     attn_file_drop(d->tensor->data, d->tensor->bytes);
@@ -380,9 +382,9 @@ static uint64_t needed_bytes(const binder *b)
     return attn_plus(attn_plus(b->bytes, ALIGN), attn_plus(attn_times(b->step, 2 * sizeof(float)), largest));
 }
 
-static attn_status check_memory(const binder *b, const attn_runtime *rt)
+static attn_status check_memory(const binder *b)
 {
-    uint64_t need = needed_bytes(b), there = rt->memory ? rt->memory : attn_memory_free();
+    uint64_t need = needed_bytes(b), there = b->rt->memory ? b->rt->memory : attn_memory_free();
     if (need <= there)
         return ATTN_OK;
     if (b->err && b->err->code == ATTN_OK) {
@@ -394,53 +396,116 @@ static attn_status check_memory(const binder *b, const attn_runtime *rt)
                      (double)b->bytes * 1e-9, (double)there * 1e-9);
 }
 
-static attn_status fill_all(binder *b, attn_weights *out)
+/* The block's beginning, in huge pages where the system has them: a pass with few tokens reads it as fast as memory gives it, and walking the tables of small pages
+ * costs some of that. What the block leaves of its last one stays small pages, so that no more memory is taken. */
+static char *place_block(void *block, size_t bytes)
 {
-    attn_status st = ATTN_OK;
-    out->block = attn_malloc(b->bytes + ALIGN);
-    b->raw = attn_malloc(b->step * sizeof(float));
-    b->wide = attn_malloc(b->step * sizeof(float));
-    if (!out->block || !b->raw || !b->wide)
+    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN;
+    char *aligned = (char *)(((uintptr_t)block + align - 1) & ~(uintptr_t)(align - 1));
+    if (bytes >= HUGE_PAGE)
+        (void)madvise(aligned, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return aligned;
+}
+
+static void place(const binder *b, const binding *d)
+{
+    void *at = b->block + d->offset;
+    unsigned kind = d->store & ATTN_STORE_KINDS;
+    if (kind == ATTN_STORE_PANELS)
+        *(attn_panels *)d->target = (attn_panels){ at, d->n, d->k };
+    else if (kind == ATTN_STORE_TABLE)
+        *(attn_table *)d->target = (attn_table){ at, d->tensor->type, d->n, d->k };
+    else
+        *(const float **)d->target = at;
+}
+
+static attn_status place_all(binder *b, attn_weights *out)
+{
+    out->block = attn_malloc(b->bytes + (b->bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN));
+    if (!out->block)
         return attn_fail_memory(b->err);
-    char *aligned = (char *)(((uintptr_t)out->block + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
-    for (size_t i = 0; i < b->count && st == ATTN_OK; i++) {
-        st = fill(b, &b->list[i], aligned);
+    b->block = place_block(out->block, b->bytes);
+    for (size_t i = 0; i < b->count; i++) {
+        place(b, &b->list[i]);
         out->parameters += b->list[i].bytes > 0 ? b->list[i].n * b->list[i].k : 0;
     }
     out->bytes = b->bytes;
     out->dtype = dtype_of(b);
-    return st;
+    return ATTN_OK;
+}
+
+static void free_packing(binder *b)
+{
+    if (b)
+        attn_free(b->list);
+    attn_free(b);
 }
 
 attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const attn_bind_table *table, const attn_checkpoint *c, const attn_bind_sizes *sizes,
                               const attn_bind_targets *to, attn_error *err)
 {
     *out = (attn_weights){ 0 };
-    binder b = { .kernels = attn_runtime_table(rt), .gemm = attn_runtime_gemm(rt), .table = table, .checkpoint = c, .sizes = sizes, .err = err };
+    binder *b = out->packing = attn_calloc(1, sizeof *b);
+    if (!b)
+        return attn_fail_memory(err);
+    *b = (binder){ .rt = rt, .kernels = attn_runtime_table(rt), .gemm = attn_runtime_gemm(rt), .table = table, .checkpoint = c, .sizes = sizes, .err = err };
     size_t mr, nr;
-    attn_gemm_tile(b.gemm, &mr, &nr);
-    b.step = b.rows = attn_round_up(SOME_ROWS, mr);
+    attn_gemm_tile(b->gemm, &mr, &nr);
+    b->step = b->rows = attn_round_up(SOME_ROWS, mr);
     attn_status st = ATTN_OK;
-    b.list = attn_calloc(table->num_rows * (sizes->num_layers + sizes->num_decoder_layers + 1), sizeof *b.list);
-    if (!b.list)
+    b->list = attn_calloc(table->num_rows * (sizes->num_layers + sizes->num_decoder_layers + 1), sizeof *b->list);
+    if (!b->list)
         st = attn_fail_memory(err);
     if (st == ATTN_OK)
-        st = resolve_all(&b, to);
+        st = resolve_all(b, to);
     if (st == ATTN_OK)
-        st = check_memory(&b, rt);
+        st = check_memory(b);
     if (st == ATTN_OK)
-        st = fill_all(&b, out);
-    if (st != ATTN_OK) {
-        attn_free(out->block);
-        *out = (attn_weights){ 0 };
-    }
-    attn_free(b.list);
-    attn_free(b.raw);
-    attn_free(b.wide);
+        st = place_all(b, out);
+    if (st != ATTN_OK)
+        attn_weights_free(out);
     return st;
+}
+
+attn_status attn_weights_pack(attn_weights *w, attn_error *err)
+{
+    binder *b = w->packing;
+    b->err = err;
+    attn_status st = check_memory(b);
+    if (st == ATTN_OK) {
+        b->raw = attn_malloc(b->step * sizeof(float));
+        b->wide = attn_malloc(b->step * sizeof(float));
+        st = b->raw && b->wide ? ATTN_OK : attn_fail_memory(err);
+    }
+    for (size_t i = 0; i < b->count && st == ATTN_OK; i++)
+        st = fill(b, &b->list[i]);
+    attn_free(b->raw);
+    attn_free(b->wide);
+    b->raw = NULL;
+    b->wide = NULL;
+    if (st == ATTN_OK) {
+        free_packing(b);
+        w->packing = NULL;
+    }
+    return st;
+}
+
+void attn_weights_free(attn_weights *w)
+{
+    free_packing(w->packing);
+    attn_free(w->block);
+    *w = (attn_weights){ 0 };
 }
 
 void attn_table_row(const attn_kernels *k, const attn_table *t, size_t row, float *dst)
 {
     widen(k, dst, (const char *)t->data + row * t->cols * element_bytes(t->type), t->type, t->cols);
+}
+
+double attn_table_dot(const attn_kernels *k, const attn_table *t, size_t row, const float *x)
+{
+    if (t->type == ATTN_DTYPE_F32)
+        return k->dot_row((const float *)t->data + row * t->cols, x, t->cols);
+    const uint16_t *narrow = (const uint16_t *)t->data + row * t->cols;
+    return t->type == ATTN_DTYPE_F16 ? k->dot_half(narrow, x, t->cols) : k->dot_bfloat16(narrow, x, t->cols);
 }

@@ -93,20 +93,31 @@ typedef struct attn_bind_targets {
     void *decoder_layers; /* [num_decoder_layers] */
 } attn_bind_targets;
 
+typedef struct attn_packing attn_packing;
+
 /* What binding gives. */
 typedef struct attn_weights {
-    void *block; /* all weights; attn_free */
+    void *block;           /* all weights */
+    attn_packing *packing; /* what is to be done before there are numbers in it; NULL: nothing is */
     uint64_t bytes, parameters;
     const char *dtype; /* "float32", ...; static */
 } attn_weights;
 
-/* Fills the targets as the table says. Errors name the tensor, and what was expected and found:
- * ATTN_E_FORMAT (missing, misshapen, not finite), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_LIMIT (more memory than there is: the two figures
+/* Sets the targets as the table says, and takes the memory they point to, which attn_weights_pack fills. The checkpoint, table, and sizes must be there until
+ * then. Errors name the tensor, and what was expected and found:
+ * ATTN_E_FORMAT (missing, misshapen), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_LIMIT (more memory than there is: the two figures
  * are in the text, and in need and limit; nothing was read), ATTN_E_NOMEM.
- * The checkpoint's tensors that were found are marked used, and their pages given back. */
+ * The checkpoint's tensors that were found are marked used. */
 ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *,
                                               const attn_bind_sizes *, const attn_bind_targets *, attn_error *);
 
+/* Widens and packs, and gives the pages of the file back. ATTN_E_LIMIT as above, by what is free now; ATTN_E_FORMAT (not finite), ATTN_E_NOMEM; after either it may be
+ * called again. */
+ATTN_MUST_CHECK attn_status attn_weights_pack(attn_weights *, attn_error *);
+void attn_weights_free(attn_weights *); /* zeroed ones are fine */
+
+/* Row `row` of the table times x [cols], as the kernels' dot_row would give of its float32. */
+double attn_table_dot(const attn_kernels *, const attn_table *, size_t row, const float *x);
 /* dst [cols] = row `row` of the table, as float32. */
 void attn_table_row(const attn_kernels *, const attn_table *, size_t row, float *dst);
 

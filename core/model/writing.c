@@ -83,7 +83,7 @@ void attn_writing_close(attn_writing *w)
 
 /* ---- the choice --------------------------------------------------------------------------------------------------------- */
 
-enum { ROWS = 128 }; /* of the head in a block */
+enum { BLOCK_FLOATS = 256 * 1024 }; /* of the head in a block: some ten microseconds */
 
 typedef struct best {
     double logit;
@@ -96,9 +96,14 @@ typedef struct choice {
     const attn_head *head;
     const attn_writing *rules;
     const float *x;
-    float *rows; /* [threads, D] widened rows */
+    size_t rows; /* of a block */
     best *blocks;
 } choice;
+
+static size_t block_rows(const attn_table *table)
+{
+    return BLOCK_FLOATS / attn_most(1, table->cols) + 1;
+}
 
 static bool is_forbidden(const attn_writing *rules, int32_t id)
 {
@@ -110,13 +115,12 @@ static bool is_forbidden(const attn_writing *rules, int32_t id)
 
 static void look_at_block(void *ctx, size_t block, int slot)
 {
+    (void)slot;
     choice *c = ctx;
     const attn_table *table = &c->head->table;
-    float *row = c->rows + (size_t)slot * table->cols;
     best found = { .id = -1 };
-    for (size_t i = block * ROWS; i < attn_least((block + 1) * ROWS, table->rows); i++) {
-        attn_table_row(c->kernels, table, i, row);
-        double logit = c->kernels->dot_row(row, c->x, table->cols) + (c->head->bias ? (double)c->head->bias[i] : 0);
+    for (size_t i = block * c->rows; i < attn_least((block + 1) * c->rows, table->rows); i++) {
+        double logit = attn_table_dot(c->kernels, table, i, c->x) + (c->head->bias ? (double)c->head->bias[i] : 0);
         found.is_broken |= !isfinite(logit);
         if ((found.id < 0 || logit > found.logit) && !is_forbidden(c->rules, (int32_t)i))
             found = (best){ logit, (int32_t)i, found.is_broken };
@@ -134,22 +138,19 @@ static attn_status project(attn_runtime *rt, const attn_panels *w, const float *
 
 uint64_t attn_choose_bytes(const attn_runtime *rt, const attn_head *head)
 {
-    uint64_t threads = (uint64_t)attn_runtime_threads(rt);
     uint64_t projected = head->project ? attn_plus(attn_arena_bytes(head->project->n, sizeof(float)), attn_linear_bytes(rt, 1, head->project->k)) : 0;
-    return attn_plus(projected, attn_plus(attn_arena_bytes(threads * head->table.cols, sizeof(float)),
-                                          attn_arena_bytes(attn_ceil_div(head->table.rows, ROWS), sizeof(best))));
+    return attn_plus(projected, attn_arena_bytes(attn_ceil_div(head->table.rows, block_rows(&head->table)), sizeof(best)));
 }
 
 attn_status attn_choose_word(attn_runtime *rt, const attn_head *head, const attn_writing *rules, const float *x, size_t read, int32_t *id, attn_arena *arena,
                              attn_error *err)
 {
-    size_t num = attn_ceil_div(head->table.rows, ROWS), threads = (size_t)attn_runtime_threads(rt);
+    size_t rows = block_rows(&head->table), num = attn_ceil_div(head->table.rows, rows);
     best found = { .id = -1 };
     attn_arena_mark mark = attn_arena_save(arena);
-    choice c = { .kernels = attn_runtime_table(rt), .head = head, .rules = rules, .x = x };
-    c.rows = attn_arena_take(arena, threads * head->table.cols, sizeof *c.rows);
+    choice c = { .kernels = attn_runtime_table(rt), .head = head, .rules = rules, .x = x, .rows = rows };
     c.blocks = attn_arena_take(arena, num, sizeof *c.blocks);
-    attn_status st = c.rows && c.blocks ? ATTN_OK : attn_fail_memory(err);
+    attn_status st = c.blocks ? ATTN_OK : attn_fail_memory(err);
     if (st == ATTN_OK && head->project)
         st = project(rt, head->project, x, &c.x, arena, err);
     if (st == ATTN_OK)

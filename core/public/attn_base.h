@@ -108,9 +108,12 @@ void attn_arena_free(attn_arena *); /* NULL is fine */
 void *attn_arena_take(attn_arena *, size_t count, size_t size);
 void *attn_arena_zero(attn_arena *, size_t count, size_t size);   /* the same, zeroed */
 char *attn_arena_copy(attn_arena *, const char *bytes, size_t n); /* with a NUL behind it */
+/* So many bytes are to come, in all: the next block that does not fit what is there gets them from the system at once, or fails. What of them is never touched
+ * takes no memory. */
+void attn_arena_expect(attn_arena *, uint64_t bytes);
 attn_arena_mark attn_arena_save(const attn_arena *);
 void attn_arena_rewind(attn_arena *, attn_arena_mark); /* everything taken since the mark is gone */
-/* Forgets everything; keeps at most `keep_bytes` of memory for the next request, gives the rest back. */
+/* Forgets everything; keeps at most `keep_bytes` of memory for the next request, in one piece that holds all that was taken, and gives the rest back. */
 void attn_arena_reset(attn_arena *, size_t keep_bytes);
 /* For prices: at least what attn_arena_take(count, size) takes, alignment and what a checked arena leaves free between two blocks included. */
 uint64_t attn_arena_bytes(uint64_t count, uint64_t size);

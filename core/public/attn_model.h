@@ -39,6 +39,13 @@ typedef struct attn_model_info {
  * and _LIMIT for a model that would not fit into memory, before its weights are read.
  * The runtime must outlive the model. */
 ATTN_MUST_CHECK attn_status attn_model_open(attn_model **out, attn_runtime *, const char *source, attn_error *);
+/* The same, but that the weights' numbers are not there yet: their files, names, shapes and types are checked, all else is ready, and info and prices are what
+ * they will be. Before a model is run, attn_model_load has to have returned ATTN_OK. It returns that at once, without a lock, for every model whose weights are
+ * there; else one thread packs them and others that ask wait for it. Errors: ATTN_E_LIMIT (what is free now does not suffice), ATTN_E_FORMAT (a number is not
+ * finite), ATTN_E_NOMEM; it may then be called again. */
+ATTN_MUST_CHECK attn_status attn_model_open_unloaded(attn_model **out, attn_runtime *, const char *source, attn_error *);
+ATTN_MUST_CHECK attn_status attn_model_load(const attn_model *, attn_error *);
+bool attn_model_is_loaded(const attn_model *);
 void attn_model_close(attn_model *); /* NULL is fine */
 
 const attn_model_info *attn_model_get_info(const attn_model *);

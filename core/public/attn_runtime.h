@@ -9,7 +9,7 @@ typedef struct attn_runtime attn_runtime;
 
 typedef struct attn_runtime_options {
     int threads;         /* 0: attn_cpus_allowed() */
-    const char *kernels; /* NULL or "auto", "ref", "avx2", "avx512"; one this CPU cannot run is ATTN_E_UNSUPPORTED */
+    const char *kernels; /* NULL or "auto", "ref", "avx2", "avx512", "neon"; one this CPU cannot run is ATTN_E_UNSUPPORTED */
     uint64_t memory;     /* bytes that a model may take when it is opened; 0: attn_memory_free() at that time */
 } attn_runtime_options;
 
@@ -20,7 +20,7 @@ void attn_runtime_free(attn_runtime *); /* NULL is fine; no call may be running 
 
 int attn_runtime_threads(const attn_runtime *);
 const char *attn_runtime_kernels(const attn_runtime *);     /* "avx512" */
-const char *attn_runtime_gemm_kernel(const attn_runtime *); /* "blis skx 32x12" */
+const char *attn_runtime_gemm_kernel(const attn_runtime *); /* "own 48x8" */
 
 /* CPUs this process may use: the smaller of its affinity and its cgroup's quota (v1 and v2, every level up), at least 1. */
 int attn_cpus_allowed(void);
@@ -32,8 +32,8 @@ uint64_t attn_memory_free(void);
 /* ---- the pool ------------------------------------------------------------------------------------------------------- *
  * A thread that works on a request brackets the work with enter and leave. Idle pool threads then help it in attn_parallel, as long as
  * no more threads work than the runtime has: with as many requests as threads each runs alone and nothing is handed around; one
- * request alone gets the whole machine. Nobody spins. Results never depend on who helped: work is cut the same way for any number of
- * threads, and never inside a sum. */
+ * request alone gets the whole machine. Nobody spins: who waits looks out for 20 us at most, yields the CPU at every look, and sleeps
+ * then (pool.c). Results never depend on who helped: work is cut the same way for any number of threads, and never inside a sum. */
 void attn_runtime_enter(attn_runtime *);
 void attn_runtime_leave(attn_runtime *);
 

@@ -145,55 +145,12 @@ static void bench_rows(const attn_kernels *table)
     printf("\n");
 }
 
-/* ---- bandwidth: reading a block of a model's size again and again, as forward passes do ------------------------------------- */
-
-typedef struct block {
-    const uint64_t *words;
-    size_t count; /* a multiple of 8 */
-} block;
-
-static void walk(void *ctx)
-{
-    const block *b = ctx;
-    uint64_t sum[8] = { 0 };
-    for (size_t i = 0; i < b->count; i += 8)
-        for (size_t l = 0; l < 8; l++)
-            sum[l] += b->words[i + l];
-    sink = (float)(sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7]);
-}
-
-/* GB/s of one core; 0 when there is not so much memory. */
-static double measure_bandwidth(size_t megabytes)
-{
-    size_t bytes = megabytes << 20;
-    void *words = attn_malloc(bytes);
-    if (!words)
-        return 0;
-    memset(words, 1, bytes);
-    double rate = 1e-9 * (double)bytes / best_time(walk, &(block){ words, bytes / sizeof(uint64_t) });
-    attn_free(words);
-    return rate;
-}
-
-static int print_limits(const char *size)
-{
-    char *end;
-    long megabytes = strtol(size, &end, 10);
-    if (megabytes < 1 || megabytes > 65536 || *end)
-        return EXIT_FAILURE;
-    double peak = measure_peak();
-    printf("peak %.1f GFLOP/s\nbandwidth %.1f GB/s\n", peak, measure_bandwidth((size_t)megabytes));
-    return EXIT_SUCCESS;
-}
-
 int main(int argc, char **argv)
 {
-    if (argc > 2 && strcmp(argv[1], "--limits") == 0)
-        return print_limits(argv[2]);
     char *end = NULL;
     long threads = argc > 1 ? strtol(argv[1], &end, 10) : 1;
     if (threads < 1 || threads > 1024 || (end && *end)) {
-        fprintf(stderr, "usage: %s [--limits MEGABYTES | threads]\n", argv[0]);
+        fprintf(stderr, "usage: %s [threads]\n", argv[0]);
         return EXIT_FAILURE;
     }
     double peak = measure_peak();

@@ -4,8 +4,7 @@
     make bench PEER=python          python of an environment with requirements.txt; needs Debian's wrk
 
 For every size and every setting of the peer (threads x workers): rounds of attnd, peer, attnd, peer ... by wrk with 1 and with 4 connections; reported are medians over
-rounds, their ratio, bytes of an answer, time to the first byte, peak resident memory, and the forward pass as a share of max(flops / peak, bytes / bandwidth), peak and
-bandwidth measured in this run by bench_kernels --limits MEGABYTES.
+rounds, their ratio, bytes of an answer, time to the first byte, and peak resident memory. (Forward passes beside what the machine allows: bench_forward.)
 SPDX-License-Identifier: Apache-2.0
 """
 import argparse
@@ -119,53 +118,19 @@ def compare(ours, peer, tokens, rounds, seconds):
     return medians
 
 
-def ask(port, path, body=None):
-    data, headers = (body.encode(), {"Content-Type": "application/json"}) if body else (None, {})
-    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)) as answer:
-        return json.load(answer)
-
-
-def forward_shares(program, folder, sizes):
-    """Server-Timing's compute on one thread beside max(flops / peak, bytes / bandwidth); bytes are the weights a pass reads, so not the table of tokens."""
-    one = Service("attnd, 1 thread", [program, "--port", "9003", "--threads", "1", "--log-level", "warn", "--model", "minilm=" + folder], 9003, "/v1/attention", {"output": ["attentions"]})
-    try:
-        model = ask(9003, "/v1/models/minilm")
-        weights = model["memory_bytes"] - 4 * model["vocab_size"] * model["hidden_size"]
-        limits = machine_limits(weights >> 20)
-        print(f"one core: peak {limits['gflops']:.0f} GFLOP/s, bandwidth {limits['bandwidth']:.1f} GB/s over the {weights >> 20} MB of weights")
-        for tokens in sizes:
-            flops = ask(9003, "/v1/estimate", one.body(tokens))["flops"]
-            times = [float(re.findall(rb"compute;dur=([\d.]+)", raw_answer(9003, one.body(tokens)))[-1]) for _ in range(15 if tokens > 64 else 60)]
-            took, limit = statistics.median(times), max(flops / limits["gflops"] / 1e6, weights / limits["bandwidth"] / 1e6)
-            print(f"T={tokens}: forward pass {took:.2f} ms on one thread, limit {limit:.2f} ms: {took / limit:.2f} times", flush=True)
-    finally:
-        one.stop()
-
-
-def raw_answer(port, body):
-    with socket.create_connection(("127.0.0.1", port)) as s:
-        s.sendall(f"POST /v1/attention HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTE: trailers\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-        parts = []
-        while part := s.recv(1 << 20):
-            parts.append(part)
-    return b"".join(parts)
-
-
-def machine_limits(megabytes):
-    out = subprocess.run([os.path.join(ROOT, "build/release/tests/bench/bench_kernels"), "--limits", str(megabytes)], capture_output=True, text=True, check=True).stdout
-    return {"gflops": float(re.search(r"peak ([\d.]+) GFLOP/s", out)[1]), "bandwidth": float(re.search(r"bandwidth ([\d.]+) GB/s", out)[1])}
-
-
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--program", default=os.path.join(ROOT, "build/release/attnd"))
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--seconds", type=int, default=4)
+    ap.add_argument("--model", help="a BERT in Hugging Face layout with MiniLM's tokenizer (make_bert_base.py) instead of MiniLM")
+    ap.add_argument("--default-response", action="store_true", help="the peer answers with FastAPI's default response; 4 connections, 2 threads")
     ap.add_argument("--tokens", type=int, nargs="*", default=[16, 128])
     a = ap.parse_args()
-    folder = minilm()
-    forward_shares(a.program, folder, a.tokens)
-    ours = Service("attnd", [a.program, "--port", "9002", "--log-level", "warn", "--model", "minilm=" + folder], 9002, "/v1/attention", {"output": ["attentions"]})
+    folder = a.model or minilm()
+    ours = Service("attnd", [a.program, "--port", "9002", "--log-level", "warn", "--model", "m=" + folder], 9002, "/v1/attention", {"output": ["attentions"]})
+    if a.default_response:
+        return against_default(ours, folder, a)
     try:
         for threads, workers in ((2, 1), (1, 1), (1, 2)):
             command = [sys.executable, os.path.join(HERE, "peer.py"), folder, "--port", "9001", "--threads", str(threads), "--workers", str(workers)]
@@ -177,6 +142,22 @@ def main():
             finally:
                 peer.stop()
     finally:
+        ours.stop()
+
+
+def against_default(ours, folder, a):
+    command = [sys.executable, os.path.join(HERE, "peer.py"), folder, "--port", "9001"]
+    peer = Service("peer, default response", command, 9001, "/default", {})
+    try:
+        for tokens in a.tokens:
+            rates = {ours: [], peer: []}
+            for _ in range(a.rounds):
+                for s in (ours, peer):
+                    rates[s].append(s.load(tokens, 4, a.seconds)[0])
+            rate, peer_rate = (statistics.median(rates[s]) for s in (ours, peer))
+            print(f"T={tokens}: {rate:.1f} and {peer_rate:.2f} requests/s with 4 connections, {rate / peer_rate:.1f} times", flush=True)
+    finally:
+        peer.stop()
         ours.stop()
 
 

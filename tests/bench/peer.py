@@ -4,7 +4,8 @@ weights), and orjson straight from the numpy array, which is the fastest JSON th
 
     python peer.py FOLDER --port 9001 --threads 2 --workers 1
 
-POST /attention {"text": "..."} answers {"tokens": [...], "attentions": [layer][head][query][key]}.
+POST /attention {"text": "..."} answers {"tokens": [...], "attentions": [layer][head][query][key]}. POST /default is the same as most people write it: lists in a dict,
+which FastAPI turns into its default response.
 SPDX-License-Identifier: Apache-2.0
 """
 import argparse
@@ -32,12 +33,20 @@ def make_app():
     model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     app = FastAPI()
 
-    @app.post("/attention")
-    def attention(request: Request):
-        encoding = tokenizer.encode(request.text)
+    def maps_of(text):
+        encoding = tokenizer.encode(text)
         with torch.inference_mode():
             maps = model(torch.tensor([encoding.ids]), output_attentions=True).attentions
-            stacked = torch.cat(maps).numpy()
+            return encoding, torch.cat(maps).numpy()
+
+    @app.post("/default")
+    def default(request: Request):
+        encoding, stacked = maps_of(request.text)
+        return {"tokens": encoding.tokens, "attentions": stacked.tolist()}
+
+    @app.post("/attention")
+    def attention(request: Request):
+        encoding, stacked = maps_of(request.text)
         body = orjson.dumps({"tokens": encoding.tokens, "attentions": stacked}, option=orjson.OPT_SERIALIZE_NUMPY)
         return Response(body, media_type="application/json")
 

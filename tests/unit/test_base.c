@@ -109,6 +109,69 @@ START_TEST(a_block_takes_what_it_is_priced_at)
 }
 END_TEST
 
+static bool count(void *ctx, size_t bytes)
+{
+    (void)bytes;
+    (*(int *)ctx)++;
+    return true;
+}
+
+/* Like a run: something that stays, then layers that come and go. */
+static void take_like_a_run(attn_arena *a, size_t scale)
+{
+    ck_assert_ptr_nonnull(attn_arena_take(a, 100, scale));
+    for (int layer = 0; layer < 3; layer++) {
+        attn_arena_mark mark = attn_arena_save(a);
+        for (size_t i = 1; i < 40; i++) {
+            unsigned char *p = attn_arena_take(a, 7 * i, scale);
+            ck_assert_ptr_nonnull(p);
+            memset(p, (int)i, 7 * i * scale);
+        }
+        attn_arena_rewind(a, mark);
+    }
+}
+
+START_TEST(the_same_request_again_allocates_nothing)
+{
+    for (size_t scale = 10; scale <= 1000; scale *= 10) { /* 59 kB, 0.6 and 6 MB */
+        attn_arena *a = attn_arena_new();
+        take_like_a_run(a, scale);
+        attn_arena_reset(a, 8 << 20);
+        int calls = 0;
+        attn_memory_hook(count, &calls);
+        for (int again = 0; again < 3; again++) {
+            take_like_a_run(a, scale);
+            attn_arena_reset(a, 8 << 20);
+        }
+        attn_memory_hook(NULL, NULL);
+        ck_assert_int_eq(calls, 0);
+        attn_arena_free(a);
+    }
+}
+END_TEST
+
+START_TEST(what_is_expected_is_allocated_at_once)
+{
+    int calls = 0;
+    attn_arena *a = attn_arena_new();
+    attn_memory_hook(count, &calls);
+    attn_arena_expect(a, 8 << 20);
+    take_like_a_run(a, 1000);
+    ck_assert_int_eq(calls, 1);
+    attn_arena_reset(a, 0); /* more than is kept */
+    calls = 0;
+    attn_arena_expect(a, UINT64_MAX); /* no size that could be: as if nothing had been said */
+    take_like_a_run(a, 10);
+    ck_assert_int_eq(calls, 1);
+    attn_memory_hook(NULL, NULL);
+    attn_arena_reset(a, 0);
+    attn_arena_expect(a, (uint64_t)SIZE_MAX / 4); /* which no system has */
+    ck_assert_ptr_null(attn_arena_take(a, 1, 1));
+    ck_assert_ptr_nonnull(attn_arena_take(a, 1, 1));
+    attn_arena_free(a);
+}
+END_TEST
+
 START_TEST(the_hook_makes_allocations_fail)
 {
     int left = 1;
@@ -213,6 +276,8 @@ int main(void)
     tcase_add_test(t, blocks_are_aligned_apart_and_rewound);
     tcase_add_test(t, an_arena_says_no_to_what_cannot_be);
     tcase_add_test(t, a_block_takes_what_it_is_priced_at);
+    tcase_add_test(t, the_same_request_again_allocates_nothing);
+    tcase_add_test(t, what_is_expected_is_allocated_at_once);
     tcase_add_test(t, the_hook_makes_allocations_fail);
     tcase_add_test(t, the_first_reason_to_stop_stays);
     tcase_add_test(t, container_limits_are_found_at_every_level);

@@ -66,7 +66,7 @@ static void same_alone(attn_runtime *rt, const attn_operator_input *in, const re
 START_TEST(a_bias_is_added_behind_the_cap_and_before_the_mask)
 {
     static results mine, theirs;
-    static const char *const tables[] = { "ref", "avx2", "avx512" };
+    static const char *const tables[] = { "ref", "avx2", "avx512", "neon" };
     attn_runtime *rt = NULL;
     double scores = 0, weights = 0, contexts = 0;
     uint64_t state = 40;
@@ -121,7 +121,7 @@ int main(void)
 {
     Suite *suite = suite_create("bias");
     TCase *all = tcase_create("bias");
-    tcase_add_loop_test(all, a_bias_is_added_behind_the_cap_and_before_the_mask, 0, 3);
+    tcase_add_loop_test(all, a_bias_is_added_behind_the_cap_and_before_the_mask, 0, 4);
     tcase_add_test(all, a_bias_by_distance_is_the_whole_one);
     suite_add_tcase(suite, all);
     return unit_main(suite);

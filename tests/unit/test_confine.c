@@ -122,6 +122,11 @@ static int reach_others(void)
            refused(prctl(PR_SET_DUMPABLE, 0)) || refused(chroot("/"));
 }
 
+static void *do_nothing(void *ctx)
+{
+    return ctx;
+}
+
 static int go_on(void)
 {
     char bytes[64];
@@ -137,6 +142,9 @@ static int go_on(void)
     }
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file || !fgets(bytes, sizeof bytes, file) || fclose(file) != 0)
+        return NOT_ALLOWED;
+    pthread_t thread; /* one more, where a job waits for its client */
+    if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
         return NOT_ALLOWED;
     return write(STDERR_FILENO, "", 0) == 0 ? FINE : NOT_ALLOWED;
 }

@@ -12,14 +12,33 @@ static const attn_kernels *table;
 static const attn_gemm *gemm; /* the one under test */
 static size_t mr, nr;
 
+static void use(const attn_kernels *kernels, const attn_gemm *g)
+{
+    ck_assert_ptr_nonnull(g);
+    table = kernels;
+    gemm = g;
+    attn_gemm_tile(g, &mr, &nr);
+}
+
+/* Those that runtimes use. */
+static void each_table(void (*body)(void))
+{
+    for (const attn_kernels *const *all = attn_kernels_all(); *all; all++) {
+        use(*all, attn_gemm_find(*all));
+        body();
+    }
+}
+
+/* And their twins. */
 static void each_gemm(void (*body)(void))
 {
     for (const attn_kernels *const *all = attn_kernels_all(); *all; all++) {
-        table = *all;
-        gemm = attn_gemm_find(table);
-        ck_assert_ptr_nonnull(gemm);
-        attn_gemm_tile(gemm, &mr, &nr);
+        use(*all, attn_gemm_find(*all));
         body();
+        if (attn_gemm_twin(*all)) {
+            use(*all, attn_gemm_twin(*all));
+            body();
+        }
     }
 }
 
@@ -168,6 +187,83 @@ static void bits_body(void)
 START_TEST(bits_of_an_element_depend_on_its_two_rows_alone)
 {
     each_gemm(bits_body);
+}
+END_TEST
+
+/* Its twin's numbers, from panels of the twin. */
+static float *by_twin(const attn_gemm *twin, const problem *p, float alpha)
+{
+    float *y = calloc(p->m * p->n, sizeof *y);
+    fenced packed = fence(attn_gemm_panel_bytes(twin, p->n, p->k)), scratch = fence(attn_gemm_scratch_bytes(twin, p->m, p->k));
+    attn_panels w = { packed.data, p->n, p->k };
+    attn_gemm_pack(twin, packed.data, p->w, p->n, p->k, (ptrdiff_t)p->k, 1);
+    ck_assert_int_eq(attn_gemm_rows(twin, y, p->n, p->x, p->ldx, p->m, &w, 0, p->n, alpha, scratch.data), ATTN_OK);
+    unfence(packed);
+    unfence(scratch);
+    return y;
+}
+
+static void twin_body(void)
+{
+    const attn_gemm *twin = attn_gemm_twin(table);
+    const size_t depths[] = { 1, 3, 64, 383, 384, 385, 770, 1536 };
+    for (size_t d = 0; twin && d < sizeof depths / sizeof *depths; d++) {
+        for (size_t m = 1; m <= 2 * nr + 1; m++) {
+            problem p = make(m, 2 * mr + 17, depths[d]);
+            float *want = by_twin(twin, &p, 0.3f);
+            ck_assert_int_eq(attn_gemm_rows(gemm, p.y, p.ldy, p.x, p.ldx, m, &p.panels, 0, p.n, 0.3f, p.scratch.data), ATTN_OK);
+            for (size_t i = 0; i < m; i++)
+                ck_assert_mem_eq(p.y + i * p.ldy, want + i * p.n, p.n * sizeof *want);
+            free(want);
+            release(&p);
+        }
+    }
+}
+
+START_TEST(a_kernel_of_our_own_has_the_bits_of_the_one_of_blis)
+{
+    each_table(twin_body);
+    const attn_kernels *avx512 = attn_kernels_find("avx512");
+    ck_assert(!avx512 || (attn_gemm_twin(avx512) && attn_gemm_twin(avx512) != attn_gemm_find(avx512)));
+}
+END_TEST
+
+/* A part of a sum against the whole one of rows that are 0 elsewhere: the bits, and what is not in the part is not looked at. */
+static void check_part(const problem *p, size_t l0, size_t l1)
+{
+    float *other = malloc(p->m * p->ldx * sizeof *other), *want = malloc(p->m * p->ldy * sizeof *want);
+    ck_assert(other && want);
+    for (size_t i = 0; i < p->m * p->ldx; i++)
+        other[i] = i % p->ldx >= l0 && i % p->ldx < l1 ? p->x[i] : 0.0f;
+    ck_assert_int_eq(attn_gemm_rows(gemm, want, p->ldy, other, p->ldx, p->m, &p->panels, 0, p->n, 1, p->scratch.data), ATTN_OK);
+    for (size_t i = 0; i < p->m * p->ldx; i++)
+        other[i] = i % p->ldx >= l0 && i % p->ldx < l1 ? p->x[i] : NAN;
+    ck_assert_int_eq(attn_gemm_part(gemm, p->y, p->ldy, other, p->ldx, p->m, &p->panels, l0, l1, p->scratch.data), ATTN_OK);
+    for (size_t i = 0; i < p->m; i++)
+        if (memcmp(p->y + i * p->ldy, want + i * p->ldy, p->n * sizeof *want) != 0)
+            ck_abort_msg("%s, %zu of %zu rows: sums over [%zu, %zu) of %zu differ", attn_gemm_name(gemm), i, p->m, l0, l1, p->k);
+    free(other);
+    free(want);
+}
+
+static void part_body(void)
+{
+    const size_t k = 512, ends[] = { 0, 1, 4, 97, 128, 255, 256, 257, 300, 384, 385, 511, 512 }, num = sizeof ends / sizeof *ends;
+    problem p = make(nr + 3, mr + 16, k);
+    float *x = p.x, *y = p.y, *s = p.scratch.data;
+    for (size_t a = 0; a < num; a++)
+        for (size_t b = a + 1; b < num; b++)
+            check_part(&p, ends[a], ends[b]);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, x, p.ldx, p.m, &p.panels, 4, 4, s), ATTN_E_INTERNAL);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, x, p.ldx, p.m, &p.panels, 5, 4, s), ATTN_E_INTERNAL);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, x, p.ldx, p.m, &p.panels, 0, k + 1, s), ATTN_E_INTERNAL);
+    ck_assert_int_eq(attn_gemm_part(gemm, y, p.ldy, NULL, p.ldx, p.m, &p.panels, 0, k, s), ATTN_E_INTERNAL);
+    release(&p);
+}
+
+START_TEST(a_part_of_a_sum_has_the_bits_of_rows_that_are_zero_elsewhere)
+{
+    each_gemm(part_body);
 }
 END_TEST
 
@@ -350,7 +446,7 @@ static void linear_body(void)
 
 START_TEST(a_linear_layer_has_the_bits_of_its_rows_one_by_one_for_any_number_of_threads)
 {
-    each_gemm(linear_body);
+    each_table(linear_body);
 }
 END_TEST
 
@@ -363,9 +459,7 @@ static bool no_memory(void *ctx, size_t bytes)
 
 START_TEST(a_linear_layer_reports_wrong_sizes_and_missing_memory)
 {
-    table = attn_kernels_find("auto");
-    gemm = attn_gemm_find(table);
-    attn_gemm_tile(gemm, &mr, &nr);
+    use(attn_kernels_find("auto"), attn_gemm_find(attn_kernels_find("auto")));
     attn_runtime *rt = NULL;
     attn_runtime_options options = { .threads = 1 };
     ck_assert_int_eq(attn_runtime_new(&rt, &options, NULL), ATTN_OK);
@@ -413,7 +507,9 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, products_agree_with_double_at_every_edge);
     tcase_add_test(c, bits_of_an_element_depend_on_its_two_rows_alone);
+    tcase_add_test(c, a_part_of_a_sum_has_the_bits_of_rows_that_are_zero_elsewhere);
     tcase_add_test(c, bits_of_an_element_do_not_depend_on_its_place_in_a_tile);
+    tcase_add_test(c, a_kernel_of_our_own_has_the_bits_of_the_one_of_blis);
     tcase_add_test(c, panels_do_not_depend_on_strides_or_on_the_order_of_packing);
     tcase_add_test(c, columns_cut_out_of_panels_are_packed_columns);
     tcase_add_test(c, sizes_that_do_not_agree_are_refused_not_aborted_on);

@@ -186,6 +186,31 @@ START_TEST(dot_is_within_1e_6_of_long_double_for_any_length)
 }
 END_TEST
 
+/* Widened on the way or before: the same bits, whatever the patterns. */
+static void narrow_dot_body(void)
+{
+    static uint16_t narrow[4100];
+    for (size_t n = 1; n < 4100; n = next_size(n)) {
+        for (size_t i = 0; i < n; i++) {
+            narrow[i] = (uint16_t)uniform(0, 65536);
+            narrow[i] = (narrow[i] & 0x7c00) == 0x7c00 ? (uint16_t)i : narrow[i];
+            y[i] = (float)uniform(-100, 100);
+        }
+        table->from_half(x, narrow, n);
+        ck_assert_double_eq(table->dot_half(narrow, y, n), table->dot_row(x, y, n));
+        for (size_t i = 0; i < n; i++)
+            narrow[i] &= 0xbfff; /* no infinities, nothing too large to be summed */
+        table->from_bfloat16(x, narrow, n);
+        ck_assert_double_eq(table->dot_bfloat16(narrow, y, n), table->dot_row(x, y, n));
+    }
+}
+
+START_TEST(dots_with_16_bit_numbers_have_the_bits_of_those_with_floats)
+{
+    each_table(narrow_dot_body);
+}
+END_TEST
+
 static void max_body(void)
 {
     for (size_t n = 1; n; n = next_size(n)) {
@@ -219,6 +244,7 @@ int main(void)
     tcase_add_test(c, entropy_of_nothing_and_of_one_hot_is_exactly_zero_and_of_a_flat_row_ln_n);
     tcase_add_test(c, entropy_of_two_equal_rows_has_the_bits_of_the_entropy_of_one);
     tcase_add_test(c, dot_is_within_1e_6_of_long_double_for_any_length);
+    tcase_add_test(c, dots_with_16_bit_numbers_have_the_bits_of_those_with_floats);
     tcase_add_test(c, max_finds_the_largest_wherever_it_is);
     suite_add_tcase(suite, c);
     return unit_main(suite);

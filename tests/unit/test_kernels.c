@@ -144,6 +144,12 @@ static void check_softmax(const float *x, size_t n)
             softmax_worst = fmax(softmax_worst, error / want);
     }
     ck_assert_double_le(fabs(total - 1), 1e-6);
+    static float z[MOST];
+    bool hides = false;
+    memcpy(z, x, n * sizeof *z);
+    for (size_t i = 0; i < n; i++)
+        hides |= x[i] == -INFINITY;
+    ck_assert(table->softmax_finite_row(z, n) == !hides && (hides || memcmp(z, y, n * sizeof *z) == 0));
 }
 
 static void softmax_body(void)
@@ -216,6 +222,11 @@ static void softmax_bad_body(void)
             x[at] = FLT_MAX;
             ck_assert(table->softmax_row(x, n));
             ck_assert_float_eq(x[at], 1);
+            for (int bad = 0; bad < 3; bad++) {
+                fill(x, n, -1, 1);
+                x[at] = bad == 0 ? NAN : bad == 1 ? INFINITY : -INFINITY;
+                ck_assert(!table->softmax_finite_row(x, n));
+            }
         }
 }
 

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model_fixture.h"
 
-static const char *const tables[] = { "ref", "avx2", "avx512" };
+static const char *const tables[] = { "ref", "avx2", "avx512", "neon" };
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
 static const attn_analyses all_analyses = ATTN_ANALYSIS_BIT(ATTN_ANALYSIS_COUNT) - 1;
 static const double tolerance = 5e-6; /* through a whole model, float32 against float64 */

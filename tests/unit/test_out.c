@@ -131,7 +131,7 @@ START_TEST(blocks_filled_elsewhere_keep_their_place)
     api_block *block = reply.reply.take(&reply);
     block->used = 1;
     block->data[0] = '2';
-    api_out_block(&out, block);
+    api_out_block(&out, block, false);
     char *room = api_out_reserve(&out, API_BLOCK_BYTES);
     ck_assert_ptr_nonnull(room);
     room[0] = '3';

@@ -67,13 +67,20 @@ static void teardown(void)
     srv_budget_fini(&budget);
 }
 
-static attn_status give_text(const char *text)
+static api_block *block_of(const char *text, bool more)
 {
     api_block *block = srv_pipe_take(&pipe_);
     ck_assert_ptr_nonnull(block);
+    ck_assert(!block->more);
     block->used = strlen(text);
+    block->more = more;
     memcpy(block->data, text, block->used);
-    return srv_pipe_give(&pipe_, block);
+    return block;
+}
+
+static attn_status give_text(const char *text)
+{
+    return srv_pipe_give(&pipe_, block_of(text, false));
 }
 
 static bool is_ready(srv_pipe_state *state)
@@ -124,6 +131,109 @@ START_TEST(a_stream_of_lines_is_ready_with_its_first_block)
     ck_assert_int_eq(give_text("{}\n"), ATTN_OK);
     ck_assert_int_eq(reader.wakes, 1);
     ck_assert(is_ready(&state));
+}
+END_TEST
+
+/* A reader that is parked in the middle of an answer. */
+static void begin_reading(void)
+{
+    srv_pipe_state state;
+    char text[10];
+    ck_assert_int_eq(srv_pipe_start(&pipe_, &plain), ATTN_OK);
+    ck_assert_int_eq(give_text("a"), ATTN_OK);
+    ck_assert_int_eq(give_text("b"), ATTN_OK);
+    ck_assert(is_ready(&state));
+    ck_assert_int_eq(srv_pipe_read(&pipe_, text, 10, park), 2);
+    ck_assert_int_eq(srv_pipe_read(&pipe_, text, 10, park), SRV_PIPE_EMPTY);
+    ck_assert_int_eq(reader.wakes, 0);
+}
+
+START_TEST(a_reader_sleeps_on_while_more_follows)
+{
+    char text[10];
+    begin_reading();
+    ck_assert_int_eq(srv_pipe_give(&pipe_, block_of("c", true)), ATTN_OK);
+    ck_assert_int_eq(srv_pipe_give(&pipe_, block_of("d", true)), ATTN_OK);
+    ck_assert_int_eq(reader.wakes, 0);
+    ck_assert_int_eq(srv_pipe_give(&pipe_, block_of("e", false)), ATTN_OK);
+    ck_assert_int_eq(reader.wakes, 1);
+    ck_assert_int_eq(srv_pipe_read(&pipe_, text, 10, park), 3);
+    ck_assert_mem_eq(text, "cde", 3);
+}
+END_TEST
+
+START_TEST(a_reader_is_woken_though_more_does_not_follow)
+{
+    char text[10];
+    begin_reading();
+    ck_assert_int_eq(srv_pipe_give(&pipe_, block_of("c", true)), ATTN_OK);
+    srv_pipe_finish(&pipe_, true);
+    ck_assert_int_eq(reader.wakes, 1);
+    ck_assert_int_eq(srv_pipe_read(&pipe_, text, 10, park), 1);
+    ck_assert_int_eq(srv_pipe_read(&pipe_, text, 10, park), SRV_PIPE_END);
+}
+END_TEST
+
+static void *give_many(void *ctx)
+{
+    (void)ctx;
+    for (int i = 0; i < 12; i++) /* the pipe holds 4 */
+        ck_assert_int_eq(srv_pipe_give(&pipe_, block_of("x", i < 11)), ATTN_OK);
+    srv_pipe_finish(&pipe_, true);
+    return NULL;
+}
+
+START_TEST(a_full_pipe_wakes_its_reader_though_more_follows)
+{
+    pthread_t writer;
+    char text[10];
+    int got = 0;
+    begin_reading();
+    ck_assert_int_eq(pthread_create(&writer, NULL, give_many, NULL), 0);
+    ssize_t n = 0;
+    while (n == SRV_PIPE_EMPTY) {
+        wait_for_wakes(reader.parks);
+        while ((n = srv_pipe_read(&pipe_, text, 10, park)) > 0)
+            got += (int)n;
+    }
+    ck_assert_int_eq(n, SRV_PIPE_END);
+    pthread_join(writer, NULL);
+    ck_assert_int_eq(got, 12);
+}
+END_TEST
+
+START_TEST(an_answer_of_one_block_can_be_had_whole)
+{
+    ck_assert_int_eq(srv_pipe_start(&pipe_, &plain), ATTN_OK);
+    ck_assert_int_eq(give_text("hello"), ATTN_OK);
+    ck_assert_ptr_null(srv_pipe_take_whole(&pipe_)); /* more may come */
+    srv_pipe_finish(&pipe_, true);
+    api_block *block = srv_pipe_take_whole(&pipe_);
+    ck_assert_ptr_nonnull(block);
+    ck_assert_uint_eq(block->used, 5);
+    ck_assert_mem_eq(block->data, "hello", 5);
+    srv_pipe_drop(&pipe_, block);
+    ck_assert_ptr_null(srv_pipe_take_whole(&pipe_));
+    ck_assert_int_eq(srv_pipe_read(&pipe_, (char[8]){ 0 }, 8, park), SRV_PIPE_END);
+}
+END_TEST
+
+START_TEST(neither_a_longer_one_nor_one_that_was_begun_nor_a_broken_one_can)
+{
+    char text[8];
+    ck_assert_int_eq(srv_pipe_start(&pipe_, &plain), ATTN_OK);
+    ck_assert_int_eq(give_text("a"), ATTN_OK);
+    ck_assert_int_eq(give_text("bc"), ATTN_OK);
+    srv_pipe_finish(&pipe_, true);
+    ck_assert_ptr_null(srv_pipe_take_whole(&pipe_));
+    ck_assert_int_eq(srv_pipe_read(&pipe_, text, 2, park), 2); /* one block is left, and not all of it */
+    ck_assert_ptr_null(srv_pipe_take_whole(&pipe_));
+    teardown();
+    setup();
+    ck_assert_int_eq(srv_pipe_start(&pipe_, &plain), ATTN_OK);
+    ck_assert_int_eq(give_text("a"), ATTN_OK);
+    srv_pipe_finish(&pipe_, false);
+    ck_assert_ptr_null(srv_pipe_take_whole(&pipe_));
 }
 END_TEST
 
@@ -395,6 +505,11 @@ int main(void)
     tcase_add_test(tc, a_short_answer_is_ready_when_it_is_complete);
     tcase_add_test(tc, a_longer_answer_is_ready_with_its_second_block);
     tcase_add_test(tc, a_stream_of_lines_is_ready_with_its_first_block);
+    tcase_add_test(tc, a_reader_sleeps_on_while_more_follows);
+    tcase_add_test(tc, a_reader_is_woken_though_more_does_not_follow);
+    tcase_add_test(tc, a_full_pipe_wakes_its_reader_though_more_follows);
+    tcase_add_test(tc, an_answer_of_one_block_can_be_had_whole);
+    tcase_add_test(tc, neither_a_longer_one_nor_one_that_was_begun_nor_a_broken_one_can);
     tcase_add_test(tc, a_reader_is_woken_once_for_each_time_it_was_parked);
     tcase_add_test(tc, a_broken_answer_ends_with_an_error_and_drops_its_rest);
     tcase_add_test(tc, an_answer_of_which_nothing_left_may_be_taken_back_for_another);

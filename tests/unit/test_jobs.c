@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -268,6 +269,29 @@ START_TEST(threads_that_ended_keep_no_memory)
 }
 END_TEST
 
+START_TEST(where_the_system_has_no_more_threads_it_is_crowded)
+{
+    static numbered all[200];
+    crowded = srv_jobs_new(1, 1, run_aside, &gate);
+    size_t pages = 0, page = (size_t)sysconf(_SC_PAGESIZE), put = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    ck_assert(file && fscanf(file, "%zu", &pages) == 1);
+    fclose(file);
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &(struct rlimit){ pages * page + ((size_t)64 << 20), RLIM_INFINITY }), 0); /* a thread's stack takes 8 MiB of it */
+    while (put < 200 && !srv_jobs_get(crowded).crowded) {
+        if (srv_jobs_put(crowded, &all[put].job))
+            put++;
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    }
+    ck_assert_uint_lt(put, 200);
+    ck_assert(srv_jobs_get(crowded).crowded);
+    let_pass(200);
+    wait_until(&gate.done, (int)put); /* those who come back take what is left */
+    ck_assert(!srv_jobs_get(crowded).crowded);
+    srv_jobs_free(crowded);
+}
+END_TEST
+
 /* The first steps aside, the others compute. */
 static void run_first_aside(void *ctx, srv_job *job, attn_arena *arena)
 {
@@ -360,8 +384,10 @@ int main(void)
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, jobs_that_step_aside_make_room_for_others);
     tcase_add_test(tc, two_jobs_that_come_at_once_both_run_beside_one_that_is_aside);
-    if (!SANITIZED)
+    if (!SANITIZED) {
         tcase_add_test(tc, threads_that_ended_keep_no_memory);
+        tcase_add_test(tc, where_the_system_has_no_more_threads_it_is_crowded);
+    }
     tcase_add_test(tc, no_more_jobs_step_aside_than_there_may_be_threads);
     tcase_add_test(tc, a_queue_of_none_still_feeds_idle_threads);
     tcase_add_test(tc, a_job_that_is_over_makes_room_for_the_next);

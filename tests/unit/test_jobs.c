@@ -380,6 +380,7 @@ int main(void)
     Suite *suite = suite_create("jobs");
     TCase *tc = tcase_create("jobs");
     tcase_add_checked_fixture(tc, setup, NULL);
+    tcase_set_timeout(tc, 60); /* a thousand threads under a sanitizer */
     tcase_add_test(tc, jobs_run_in_the_order_they_came);
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, jobs_that_step_aside_make_room_for_others);

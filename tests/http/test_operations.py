@@ -130,6 +130,33 @@ class Signals(OperationCase):
             server.send_signal(signal.SIGTERM)
             self.assertEqual(server.wait(PATIENCE), 0)
 
+    def test_a_log_that_nobody_reads_holds_up_nobody(self):
+        reader, writer = os.pipe()
+        port = free_port()
+        server = subprocess.Popen([harness.PROGRAM, "--port", str(port), "--log-level", "debug", "--log-format", "json", "--model", "builtin:attnd-bert"], stderr=writer,
+                                  cwd=harness.ROOT)
+        os.close(writer)
+        try:
+            wait_for(lambda: is_open(port))
+            c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            for _ in range(1000):  # a pipe holds some 380 of these lines
+                c.request("GET", "/healthz")
+                self.assertEqual(c.getresponse().read(), b'{"status":"ok"}')
+            got = os.read(reader, 1 << 20)  # somebody reads again
+            c.request("GET", "/readyz")
+            c.getresponse().read()
+            c.close()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(PATIENCE), 0)
+        with open(reader, "rb") as rest:
+            lines = (got + rest.read()).decode().splitlines()
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        lost = sum(event["lines"] for event in events if event["event"] == "lost")
+        self.assertGreater(lost, 100)
+        self.assertEqual(lost + sum(event.get("path") == "/healthz" for event in events), 1000)
+        self.assertEqual(events[-1]["event"], "stop")
+
     def test_a_reload_that_comes_while_models_are_loaded_waits(self):
         for _ in range(5):
             server = subprocess.Popen([harness.PROGRAM, "--port", "0", "--log-level", "info"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=harness.ROOT)

@@ -105,7 +105,13 @@ typedef struct condition {
     struct scmp_arg_cmp argument;
 } condition;
 
-enum { WRITES = O_ACCMODE | O_CREAT | O_TRUNC, SOCKET_TYPE = 0xf, THREAD = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND };
+enum {
+    WRITES = O_ACCMODE | O_CREAT | O_TRUNC,
+    SOCKET_TYPE = 0xf,
+    THREAD = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND,
+    APART =
+        CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET /* a thread has no namespaces of its own */
+};
 #define REQUEST UINT64_C(0xffffffff)
 
 static int add_conditions(scmp_filter_ctx filter)
@@ -118,10 +124,10 @@ static int add_conditions(scmp_filter_ctx filter)
         { SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, REQUEST, FIONREAD) }, /* and none that types into a terminal */
         { SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, REQUEST, FIONBIO) },
         { SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, REQUEST, TCGETS) },
-        { SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, PR_SET_NAME) },             /* a thread of libmicrohttpd that begins late */
-        { SCMP_SYS(clone), SCMP_CMP(0, SCMP_CMP_MASKED_EQ, THREAD, THREAD) },   /* a thread in the place of one that waits for a client; no process */
-        { SCMP_SYS(prlimit64), SCMP_CMP(2, SCMP_CMP_EQ, 0) },                   /* looking at limits, not setting them */
-        { SCMP_SYS(tgkill), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()) }, /* abort */
+        { SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, PR_SET_NAME) },                   /* a thread of libmicrohttpd that begins late */
+        { SCMP_SYS(clone), SCMP_CMP(0, SCMP_CMP_MASKED_EQ, THREAD | APART, THREAD) }, /* a thread in the place of one that waits for a client; no process */
+        { SCMP_SYS(prlimit64), SCMP_CMP(2, SCMP_CMP_EQ, 0) },                         /* looking at limits, not setting them */
+        { SCMP_SYS(tgkill), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()) },       /* abort */
     };
     int code = 0;
     for (size_t i = 0; code == 0 && i < sizeof conditions / sizeof *conditions; i++)

@@ -1,8 +1,8 @@
 /* confine.h - after the start the process gives up what it will never need again: a seccomp filter, for all its threads, until its end.
  *
  * What stays: memory that is not executable, reading files, the sockets there are, time, and signals to itself. What goes, with EPERM: other programs, tracing,
- * connections to anywhere, writing or creating files, new threads and processes, new executable memory. EPERM and not death: a call that a library
- * makes one day and that we overlooked fails like any other, and the service lives.
+ * connections to anywhere, writing or creating files, new processes, new executable memory. New threads stay, for jobs that step aside (jobs.h), and are as
+ * confined as the others. EPERM and not death: a call that a library makes one day and that we overlooked fails like any other, and the service lives.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef CONFINE_H
 #define CONFINE_H

@@ -86,8 +86,9 @@ typedef struct srv_head {
     srv_codings codings;    /* Accept-Encoding, all lines of it */
     size_t num_accepts;     /* lines of Accept */
     char accept_list[1024]; /* they make one list (RFC 9110, 5.3); lines that do not fit are left out */
-    size_t num_lengths;     /* Content-Length and Transfer-Encoding together, repeats included */
-    bool malformed;         /* a header that another server may read as another one */
+    size_t num_authorizations;
+    size_t num_lengths; /* Content-Length and Transfer-Encoding together, repeats included */
+    bool malformed;     /* a header that another server may read as another one */
 } srv_head;
 
 /* `uri` as on the request line. NULL: no memory. Held by the connection. */

@@ -168,6 +168,7 @@ static enum MHD_Result see_header(void *ctx, enum MHD_ValueKind kind, const char
         srv_codings_add(&head->codings, value ? value : "");
     if (strcasecmp(name, MHD_HTTP_HEADER_ACCEPT) == 0)
         add_accept(head, value ? value : "");
+    head->num_authorizations += strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0;
     head->num_lengths += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 || strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
     head->malformed |= !*name || strpbrk(name, " \t\v\f\r") || (value && strpbrk(value, "\r\n"));
     return MHD_YES;
@@ -190,6 +191,8 @@ static enum MHD_Result begin(srv_exchange *x, struct MHD_Connection *connection,
         .authorization = header(connection, MHD_HTTP_HEADER_AUTHORIZATION),
     };
     MHD_get_connection_values(connection, MHD_HEADER_KIND, see_header, &head);
+    if (head.num_authorizations > 1)
+        head.authorization = ""; /* whoever is in front may have looked at the other one */
     if (head.num_accepts > 1)
         head.accept = head.accept_list;
     srv_exchange_head(x, &head);

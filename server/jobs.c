@@ -30,7 +30,8 @@ struct srv_jobs {
     pthread_cond_t more;
     srv_job *first, *last;
     size_t waiting, running, aside;
-    size_t alive, idle; /* threads; of them those that wait for a job */
+    size_t alive, idle;    /* threads; of them those that wait for a job */
+    bool short_of_threads; /* a job could run, and the system had no thread for it */
     bool closing;
 };
 
@@ -57,6 +58,8 @@ static bool may_run(const srv_jobs *jobs)
     return jobs->first && jobs->running < jobs->threads;
 }
 
+static void call_worker(srv_jobs *jobs);
+
 /* Under the lock, let go for as long as the job runs. */
 static void run_first(worker *me)
 {
@@ -66,7 +69,9 @@ static void run_first(worker *me)
     job->thread = (size_t)(me - jobs->workers);
     job->aside = false;
     jobs->running++;
+    jobs->short_of_threads = false;
     me->since_ns = attn_clock_ns();
+    call_worker(jobs); /* two jobs that came before this thread woke up called it both */
     pthread_mutex_unlock(&jobs->lock);
     jobs->run(jobs->ctx, job, me->arena);
     attn_arena_reset(me->arena, attn_most(KEEP_BYTES / jobs->threads, LEAST_KEEP_BYTES));
@@ -91,6 +96,8 @@ static void *work(void *ctx)
         }
     }
     jobs->alive--;
+    attn_arena_free(me->arena); /* who joins it may come much later, or never */
+    me->arena = NULL;
     me->state = ENDED;
     pthread_mutex_unlock(&jobs->lock);
     return NULL;
@@ -132,7 +139,7 @@ static void call_worker(srv_jobs *jobs)
     if (jobs->idle > 0)
         pthread_cond_signal(&jobs->more);
     else if (jobs->alive < jobs->threads + attn_least(jobs->aside, MOST_ASIDE))
-        (void)start_worker(jobs);
+        jobs->short_of_threads = !start_worker(jobs);
 }
 
 srv_jobs *srv_jobs_new(size_t threads, size_t capacity, srv_jobs_run run, void *ctx)
@@ -257,7 +264,7 @@ bool srv_jobs_remove(srv_jobs *jobs, srv_job *job)
 srv_jobs_state srv_jobs_get(srv_jobs *jobs)
 {
     pthread_mutex_lock(&jobs->lock);
-    srv_jobs_state state = { jobs->threads, jobs->capacity, jobs->waiting, jobs->running, jobs->aside, jobs->aside >= MOST_ASIDE, 0 };
+    srv_jobs_state state = { jobs->threads, jobs->capacity, jobs->waiting, jobs->running, jobs->aside, jobs->aside >= MOST_ASIDE || jobs->short_of_threads, 0 };
     for (size_t i = 0; i < jobs->threads + MOST_ASIDE; i++) {
         uint64_t since = jobs->workers[i].since_ns;
         if (since && (state.oldest_ns == 0 || since < state.oldest_ns))

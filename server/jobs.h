@@ -39,7 +39,7 @@ bool srv_jobs_remove(srv_jobs *, srv_job *); /* true: it was waiting, will never
 typedef struct srv_jobs_state {
     size_t threads, capacity, waiting, running;
     size_t aside;       /* jobs that stepped aside: neither waiting nor running */
-    bool crowded;       /* so many that the next one to step aside would not be replaced */
+    bool crowded;       /* so many that the next one to step aside would not be replaced, or the last one was not */
     uint64_t oldest_ns; /* attn_clock_ns() at which the job that runs longest began; 0: none runs */
 } srv_jobs_state;
 srv_jobs_state srv_jobs_get(srv_jobs *);

@@ -158,21 +158,22 @@ static bool read_lines(key_table *table, const key_table *before, const char *te
     return table->count > 0;
 }
 
-/* The whole file into `text`, of FILE_BYTES. Its length, or -1. */
+/* The whole file into `text`, of FILE_BYTES. Its length, or -1. A pipe is none: whoever reads it waits, and it cannot be read again. */
 static ssize_t read_file(const char *path, char *text, char *error, size_t size)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t used = 0, n = fd < 0 ? -1 : 1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    ssize_t used = 0, n = regular ? 1 : -1;
     while (n > 0 && used < FILE_BYTES) {
         n = read(fd, text + used, (size_t)(FILE_BYTES - used));
         used += n > 0 ? n : 0;
     }
     if (n < 0)
-        snprintf(error, size, "--api-key-file %s: %s", path, strerror(errno));
+        snprintf(error, size, "--api-key-file %s: %s", path, fd >= 0 && !regular ? "it is no regular file" : strerror(errno));
     else if (used == FILE_BYTES)
         snprintf(error, size, "--api-key-file %s: it has more than a megabyte", path);
-    else if (fstat(fd, &st) == 0 && (st.st_mode & S_IROTH))
+    else if (st.st_mode & S_IROTH)
         srv_log_message(SRV_WARN, "keys", "%s can be read by everybody on this machine: chmod o-r", path);
     if (fd >= 0)
         close(fd);

@@ -1,14 +1,22 @@
 /* log.c - see log.h. A line is built in a buffer on the stack and written at once, so that lines of several threads never mix; what does not fit is cut.
+ *
+ * Whoever reads the log may stop doing so, and a full pipe makes writers wait: then lines are lost and counted, and the service goes on. The descriptor stays as it
+ * is, since O_NONBLOCK would be that of all who share it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "log.h"
 
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 4096 }; /* PIPE_BUF: a write of this much to a pipe is not split */
+enum {
+    LINE_BYTES = 4096, /* PIPE_BUF: a write of this much to a pipe is not split, and does not wait where poll sees room */
+    PATIENCE_MS = 500  /* for a reader that is slow; one that has used it up is not waited for again until it has read */
+};
 
 /* Set once before other threads start, read by all. */
 static srv_level lowest = SRV_INFO;
@@ -137,6 +145,10 @@ size_t srv_log_format(char *dst, size_t size, bool json, uint64_t unix_ms, srv_l
     return l.used;
 }
 
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER; /* guards what follows, and the room that poll saw */
+static bool held_up;
+static uint64_t lost;
+
 static void write_all(const char *bytes, size_t n)
 {
     while (n > 0) {
@@ -148,15 +160,44 @@ static void write_all(const char *bytes, size_t n)
     }
 }
 
+static uint64_t unix_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Under the lock. */
+static bool has_room(void)
+{
+    struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+    held_up = poll(&out, 1, held_up ? 0 : PATIENCE_MS) == 0;
+    return !held_up;
+}
+
+static void write_line(const char *bytes, size_t n)
+{
+    char text[256];
+    pthread_mutex_lock(&writing);
+    if (has_room() && lost > 0) {
+        srv_field field = { .name = "lines", .number = lost };
+        write_all(text, srv_log_format(text, sizeof text, as_json, unix_ms(), SRV_WARN, "lost", &field, 1));
+        lost = 0;
+        has_room();
+    }
+    if (held_up)
+        lost++;
+    else
+        write_all(bytes, n);
+    pthread_mutex_unlock(&writing);
+}
+
 void srv_log(srv_level level, const char *event, const srv_field *fields, size_t count)
 {
     if (level < lowest)
         return;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     char text[LINE_BYTES];
-    uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-    write_all(text, srv_log_format(text, sizeof text, as_json, ms, level, event, fields, count));
+    write_line(text, srv_log_format(text, sizeof text, as_json, unix_ms(), level, event, fields, count));
 }
 
 void srv_log_message(srv_level level, const char *event, const char *fmt, ...)
@@ -184,7 +225,7 @@ void srv_log_plain(const char *fmt, ...)
             text[i] = ' ';
     }
     text[length] = '\n';
-    write_all(text, length + 1);
+    write_line(text, length + 1);
 }
 
 bool srv_log_is_terminal(void)

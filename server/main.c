@@ -3,6 +3,7 @@
  * SIGTERM, SIGINT and SIGHUP are taken by this thread alone, with sigtimedwait, so that nothing happens inside a signal handler. Before serving they end the program
  * as usual, SIGHUP excepted, which waits for the server. The first one drains, a second one ends the program at once.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,16 @@ enum {
     CANCELLED_GRACE_MS = 5000, /* what cancelled work may still take */
     MAPPED_BYTES = 4 << 20     /* blocks of memory from here on go back to the system as soon as they are freed */
 };
+
+/* A standard stream that was closed would be the number of the first socket opened, and log lines would be written into it. */
+static void hold_standard_streams(void)
+{
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    if (fd >= 0)
+        close(fd);
+}
 
 static void block_signals(sigset_t *set)
 {
@@ -138,6 +149,7 @@ int main(int argc, char **argv)
     srv_options options;
     char error[512];
     int result = 2; /* the usual status for a wrong command line */
+    hold_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES); /* by itself glibc raises it to 32 MiB, and then keeps large bodies for each of its arenas */
     if (srv_options_read(&options, argc, argv, environ, error, sizeof error)) {

@@ -343,9 +343,9 @@ bool srv_server_start(srv_server *s)
 void srv_server_drain(srv_server *s)
 {
     atomic_store(&s->draining, true);
+    close_file(s); /* while somebody answers there, nobody puts another in its place */
     srv_http_quiesce(s->front);
     srv_http_quiesce(s->local);
-    close_file(s);
 }
 
 void srv_server_reload(srv_server *s)

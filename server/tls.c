@@ -49,11 +49,18 @@ static void wipe(gnutls_datum_t *data)
     gnutls_free(data->data);
 }
 
+/* gnutls_load_file, which would wait at a pipe. */
+static int load(const char *path, gnutls_datum_t *data)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? gnutls_load_file(path, data) : GNUTLS_E_FILE_ERROR;
+}
+
 static bool read_chain(identity *id, const char *path, char *error, size_t size)
 {
     gnutls_datum_t data = { NULL, 0 };
     unsigned count = MOST_CERTIFICATES;
-    int code = gnutls_load_file(path, &data);
+    int code = load(path, &data);
     if (code == 0)
         code = gnutls_x509_crt_list_import(id->chain, &count, &data, GNUTLS_X509_FMT_PEM, GNUTLS_X509_CRT_LIST_SORT);
     gnutls_free(data.data);
@@ -70,7 +77,7 @@ static bool read_key(identity *id, const char *path, char *error, size_t size)
 {
     struct stat st;
     gnutls_datum_t data = { NULL, 0 };
-    int code = gnutls_load_file(path, &data);
+    int code = load(path, &data);
     if (code == 0)
         code = gnutls_x509_privkey_init(&id->key);
     if (code == 0)

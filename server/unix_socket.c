@@ -3,9 +3,11 @@
 #include "unix_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -53,6 +55,19 @@ static bool bind_and_listen(int fd, const struct sockaddr_un *address, srv_unix_
     return true;
 }
 
+/* A lock that all who start in this folder take: between two of them, the one's fresh socket, at which nobody listens yet, would be the other's stale one. It goes
+ * with the descriptor; -1: none is to be had, and there is no harm in that. */
+static int lock_folder(const char *path)
+{
+    char folder[sizeof((struct sockaddr_un *)0)->sun_path];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        flock(fd, LOCK_EX);
+    return fd;
+}
+
 int srv_unix_listen(const char *path, srv_unix_file *file, char *error, size_t size)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -62,14 +77,18 @@ int srv_unix_listen(const char *path, srv_unix_file *file, char *error, size_t s
         return -1;
     }
     memcpy(address.sun_path, path, n + 1);
+    int lock = lock_folder(path);
     const char *why = clear_way(&address);
     int fd = why ? -1 : open_socket();
-    if (fd >= 0 && bind_and_listen(fd, &address, file))
-        return fd;
-    snprintf(error, size, "--unix-socket %s: %s", path, why ? why : strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return -1;
+    if (fd < 0 || !bind_and_listen(fd, &address, file)) {
+        snprintf(error, size, "--unix-socket %s: %s", path, why ? why : strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    if (lock >= 0)
+        close(lock);
+    return fd;
 }
 
 void srv_unix_remove(const char *path, srv_unix_file *file)

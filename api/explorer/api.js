@@ -61,6 +61,8 @@ export async function models({ signal } = {}) {
 
 async function send(path, { body, accept = 'application/json', signal }) {
     const headers = { Accept: accept };
+    if (/[^!-~]/.test(key)) // which no header can carry: fetch would speak of the network
+        throw new ApiError({ status: 401, code: 'unauthorized', detail: 'A key has letters, digits and -._~+/= alone.' });
     if (key)
         headers.Authorization = `Bearer ${key}`;
     if (body !== undefined)

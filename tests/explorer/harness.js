@@ -20,7 +20,7 @@ const screenshots = join(root, 'build/screenshots');
 export const minilm = process.env.ATTND_MINILM;
 export const patience = 20_000;
 
-/** @param {string[]} options @returns {Promise<{url: string, stop: () => Promise<number>}>} */
+/** @param {string[]} options @returns {Promise<{url: string, log: () => string, reload: () => void, stop: () => Promise<number>}>} */
 export async function startServer(options = []) {
     const child = spawn(program, ['--port', '0', ...options], { stdio: ['ignore', 'ignore', 'pipe'], cwd: root });
     let log = '';
@@ -38,7 +38,7 @@ export async function startServer(options = []) {
         child.kill('SIGTERM');
         return ended;
     };
-    return { url, stop };
+    return { url, log: () => log, reload: () => child.kill('SIGHUP'), stop };
 }
 
 export function startBrowser() {

@@ -124,6 +124,13 @@ class Door(KeyCase):
         self.assertEqual(self.ask("/v1/models", Authorization="bearer " + ALICE)[0], 200)  # names of schemes know no case
         self.assertEqual(self.ask("/v1/models", Authorization="BEARER   " + ALICE)[0], 200)
 
+    def test_two_keys_in_one_request_are_none(self):
+        for second in (BOB, "x" * 20):
+            for first, other in ((ALICE, second), (second, ALICE)):
+                with socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE) as s:
+                    s.sendall(f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {first}\r\nauthorization: Bearer {other}\r\n\r\n".encode())
+                    self.assertTrue(s.recv(4096).startswith(b"HTTP/1.1 401 "))
+
     def test_the_path_cannot_be_written_around(self):
         for path in ("/%76%31/models", "/v1%2fmodels", "/v1/models?x=1", "/v1//models", "/v1/./models", "/%6detrics"):
             self.assertEqual(self.ask(path)[0], 401, path)
@@ -191,6 +198,10 @@ class Reload(KeyCase):
                 self.assertEqual(self.ask("/v1/models", BOB)[0], 401)
         os.remove(self.path)
         self.assertIn("error keys", self.reload("No such file"))
+        for make, unmake in ((os.mkfifo, os.remove), (os.mkdir, os.rmdir)):  # neither of which anybody waits for
+            make(self.path)
+            self.assertIn("error keys", self.reload("it is no regular file"))
+            unmake(self.path)
         self.assertEqual(self.ask("/v1/models", ALICE)[0], 200)
 
     def test_a_thousand_keys_are_fine(self):

@@ -72,6 +72,14 @@ def wait_for(condition, seconds=PATIENCE):
         time.sleep(0.02)
 
 
+def is_open(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        return True
+    except OSError:
+        return False
+
+
 class OperationCase(unittest.TestCase):
     def serve(self, *options):
         server = Server((*MODEL, *options))
@@ -110,6 +118,44 @@ class Signals(OperationCase):
             server.process.send_signal(signal.SIGTERM)
             self.assertEqual(server.process.wait(5), 128 + signal.SIGTERM)
             s.close()
+
+    def test_log_lines_of_a_server_without_a_standard_error_go_nowhere_else(self):
+        command = f'exec "{harness.PROGRAM}" --port {(port := free_port())} --log-level debug --model builtin:attnd-bert <&- >&- 2>&-'
+        server = subprocess.Popen(["sh", "-c", command], cwd=harness.ROOT)
+        try:
+            wait_for(lambda: is_open(port))
+            self.assertEqual([os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in range(3)], ["/dev/null"] * 3)
+            self.assertEqual(get(port, "/readyz")[0], 200)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(PATIENCE), 0)
+
+    def test_a_log_that_nobody_reads_holds_up_nobody(self):
+        reader, writer = os.pipe()
+        port = free_port()
+        server = subprocess.Popen([harness.PROGRAM, "--port", str(port), "--log-level", "debug", "--log-format", "json", "--model", "builtin:attnd-bert"], stderr=writer,
+                                  cwd=harness.ROOT)
+        os.close(writer)
+        try:
+            wait_for(lambda: is_open(port))
+            c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            for _ in range(1000):  # a pipe holds some 380 of these lines
+                c.request("GET", "/healthz")
+                self.assertEqual(c.getresponse().read(), b'{"status":"ok"}')
+            got = os.read(reader, 1 << 20)  # somebody reads again
+            c.request("GET", "/readyz")
+            c.getresponse().read()
+            c.close()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(PATIENCE), 0)
+        with open(reader, "rb") as rest:
+            lines = (got + rest.read()).decode().splitlines()
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        lost = sum(event["lines"] for event in events if event["event"] == "lost")
+        self.assertGreater(lost, 100)
+        self.assertEqual(lost + sum(event.get("path") == "/healthz" for event in events), 1000)
+        self.assertEqual(events[-1]["event"], "stop")
 
     def test_a_reload_that_comes_while_models_are_loaded_waits(self):
         for _ in range(5):

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -174,6 +176,29 @@ static int confine_with_a_thread(void)
     return fine ? of_thread : NOT_CONFINED;
 }
 
+/* In a child, and beside it what only looks like a thread. */
+static int make_threads(void)
+{
+    pthread_t threads[20];
+    pthread_barrier_init(&both, NULL, 2);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+        if (pthread_create(&threads[i], NULL, act_later, NULL) != 0)
+            return NOT_ALLOWED;
+        pthread_barrier_wait(&both);
+        pthread_barrier_wait(&both);
+        pthread_join(threads[i], NULL);
+        if (of_thread != FINE)
+            return of_thread;
+    }
+    errno = 0;
+    if (syscall(SYS_clone3, NULL, 0) != -1 || errno != ENOSYS)
+        return NOT_REFUSED;
+    return refused(syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, NULL)) ||
+           refused(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0)) ||
+           refused(syscall(SYS_clone, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWUSER, NULL, NULL, NULL, NULL)) ||
+           refused(unshare(CLONE_NEWUSER));
+}
+
 static void setup(void)
 {
     ck_assert_ptr_nonnull(mkdtemp(folder));
@@ -206,6 +231,12 @@ END_TEST
 START_TEST(what_is_needed_goes_on)
 {
     ck_assert_int_eq(confined(go_on, false), FINE);
+}
+END_TEST
+
+START_TEST(threads_can_be_made_and_are_confined_too)
+{
+    ck_assert_int_eq(confined(make_threads, false), FINE);
 }
 END_TEST
 
@@ -247,6 +278,7 @@ int main(void)
     } else {
         tcase_add_test(tcase, what_is_not_needed_is_refused);
         tcase_add_test(tcase, what_is_needed_goes_on);
+        tcase_add_test(tcase, threads_can_be_made_and_are_confined_too);
         tcase_add_test(tcase, files_may_be_removed_where_that_was_asked_for);
         tcase_add_test(tcase, threads_that_were_there_before_are_confined_too);
     }

@@ -1,7 +1,11 @@
 /* test_jobs.c - the queue of requests: in order, bounded, and a job runs or is given back, never both.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "jobs.h"
 #include "unit.h"
@@ -15,6 +19,15 @@ static struct gate {
     int order[1100];
     bool arena_was_empty;
 } gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+/* Less than a thread's arena may keep from one job to the next. */
+enum { LARGE_BYTES = 6 << 20, LARGE_JOBS = 40 };
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 }; /* what is freed stays resident */
+#else
+enum { SANITIZED = 0 };
+#endif
 
 typedef struct numbered {
     srv_job job;
@@ -210,6 +223,103 @@ START_TEST(jobs_that_step_aside_make_room_for_others)
 }
 END_TEST
 
+/* Takes much, and steps aside with it. */
+static void run_large_aside(void *ctx, srv_job *job, attn_arena *arena)
+{
+    void *much = attn_arena_take(arena, LARGE_BYTES, 1);
+    ck_assert_ptr_eq(ctx, &gate);
+    ck_assert_ptr_nonnull(much);
+    memset(much, 1, LARGE_BYTES);
+    srv_jobs_aside(crowded, job, true);
+    pthread_mutex_lock(&gate.lock);
+    gate.begun++;
+    pthread_cond_broadcast(&gate.changed);
+    while (gate.open == 0)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+    srv_jobs_aside(crowded, job, false);
+}
+
+static size_t resident_bytes(void)
+{
+    size_t all = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%zu %zu", &all, &resident), 2);
+    fclose(file);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+START_TEST(threads_that_ended_keep_no_memory)
+{
+    numbered all[LARGE_JOBS] = { 0 };
+    crowded = srv_jobs_new(1, 0, run_large_aside, &gate);
+    size_t before = resident_bytes();
+    for (int i = 0; i < LARGE_JOBS; i++) {
+        while (!srv_jobs_put(crowded, &all[i].job))
+            nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+        wait_until(&gate.begun, i + 1);
+    }
+    ck_assert_uint_gt(resident_bytes(), before + LARGE_JOBS * (size_t)LARGE_BYTES / 2);
+    let_pass(1);
+    for (int look = 0; look < 3000 && resident_bytes() > before + 4 * (size_t)LARGE_BYTES; look++)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    ck_assert_uint_le(resident_bytes(), before + 4 * (size_t)LARGE_BYTES);
+    srv_jobs_free(crowded);
+}
+END_TEST
+
+START_TEST(where_the_system_has_no_more_threads_it_is_crowded)
+{
+    static numbered all[200];
+    crowded = srv_jobs_new(1, 1, run_aside, &gate);
+    size_t pages = 0, page = (size_t)sysconf(_SC_PAGESIZE), put = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    ck_assert(file && fscanf(file, "%zu", &pages) == 1);
+    fclose(file);
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &(struct rlimit){ pages * page + ((size_t)64 << 20), RLIM_INFINITY }), 0); /* a thread's stack takes 8 MiB of it */
+    while (put < 200 && !srv_jobs_get(crowded).crowded) {
+        if (srv_jobs_put(crowded, &all[put].job))
+            put++;
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    }
+    ck_assert_uint_lt(put, 200);
+    ck_assert(srv_jobs_get(crowded).crowded);
+    let_pass(200);
+    wait_until(&gate.done, (int)put); /* those who come back take what is left */
+    ck_assert(!srv_jobs_get(crowded).crowded);
+    srv_jobs_free(crowded);
+}
+END_TEST
+
+/* The first steps aside, the others compute. */
+static void run_first_aside(void *ctx, srv_job *job, attn_arena *arena)
+{
+    if (((numbered *)(void *)job)->number == 0)
+        run_aside(ctx, job, arena);
+    else
+        run(ctx, job, arena);
+}
+
+START_TEST(two_jobs_that_come_at_once_both_run_beside_one_that_is_aside)
+{
+    for (int round = 0; round < 20; round++) {
+        numbered all[3] = { { .number = 0 }, { .number = 1 }, { .number = 2 } };
+        gate.begun = gate.done = 0;
+        crowded = srv_jobs_new(2, 2, run_first_aside, &gate);
+        ck_assert(srv_jobs_put(crowded, &all[0].job));
+        wait_until(&gate.begun, 1);
+        nanosleep(&(struct timespec){ 0, 5000000 }, NULL); /* the other thread waits by now */
+        ck_assert(srv_jobs_put(crowded, &all[1].job));
+        ck_assert(srv_jobs_put(crowded, &all[2].job));
+        wait_until(&gate.begun, 3); /* for ever, if the second waits for the first */
+        let_pass(3);
+        wait_until(&gate.done, 3);
+        srv_jobs_free(crowded);
+    }
+}
+END_TEST
+
 START_TEST(no_more_jobs_step_aside_than_there_may_be_threads)
 {
     static numbered all[1002];
@@ -270,9 +380,15 @@ int main(void)
     Suite *suite = suite_create("jobs");
     TCase *tc = tcase_create("jobs");
     tcase_add_checked_fixture(tc, setup, NULL);
+    tcase_set_timeout(tc, 60); /* a thousand threads under a sanitizer */
     tcase_add_test(tc, jobs_run_in_the_order_they_came);
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, jobs_that_step_aside_make_room_for_others);
+    tcase_add_test(tc, two_jobs_that_come_at_once_both_run_beside_one_that_is_aside);
+    if (!SANITIZED) {
+        tcase_add_test(tc, threads_that_ended_keep_no_memory);
+        tcase_add_test(tc, where_the_system_has_no_more_threads_it_is_crowded);
+    }
     tcase_add_test(tc, no_more_jobs_step_aside_than_there_may_be_threads);
     tcase_add_test(tc, a_queue_of_none_still_feeds_idle_threads);
     tcase_add_test(tc, a_job_that_is_over_makes_room_for_the_next);

@@ -74,7 +74,7 @@ typedef struct attn_kernels {
      * holds an infinity or NaN. */
     bool (*strip_scores)(float *x, float *max, const attn_strip_product *, size_t n);
     /* In place: x = exp(x - base), base [strip] finite, x - base <= 88; 0 where x - base < -87.3; NaN stays. Relative error at most 4 u + |x - base| u (measured
-     * 1.0 u beside the latter). sum [strip] += each query's, relative error at most 20 u of what is added (measured 4.0 u). */
+     * 2.3 u beside the latter). sum [strip] += each query's, relative error at most 20 u of what is added (measured 4.0 u). */
     void (*strip_exp)(float *x, size_t n, const float *base, double *sum);
     /* y [cols, strip] += sum over j of v[j * v_stride + c] * x[j][r]: float32 sums of at most 64 products, then double. Error at most 1e-6 of the sum of
      * |v x| (measured 2.1e-7). A sum of 64 products beyond float32 is an infinity or NaN. */

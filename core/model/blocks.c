@@ -226,9 +226,8 @@ attn_status attn_block_gated_feed_forward(attn_run *r, const attn_feed_forward *
     size_t T = r->T, D = r->model->info.hidden_size, F = w->up.w.n;
     attn_arena_mark mark = attn_arena_save(r->arena);
     float *gate = attn_take_floats(r, T, F), *up = gate ? attn_take_floats(r, T, F) : NULL;
-    attn_status st = up ? attn_linear(r->runtime, gate, F, x, D, T, &w->gate.w, w->gate.bias, r->model->act, r->arena, r->err) : ATTN_E_NOMEM;
-    if (st == ATTN_OK)
-        st = attn_linear(r->runtime, up, F, x, D, T, &w->up.w, w->up.bias, ATTN_ACT_NONE, r->arena, r->err);
+    const attn_linear_part both[] = { { gate, F, &w->gate.w, w->gate.bias, r->model->act }, { up, F, &w->up.w, w->up.bias, ATTN_ACT_NONE } };
+    attn_status st = up ? attn_linears(r->runtime, both, 2, x, D, T, r->arena, r->err) : ATTN_E_NOMEM;
     if (st == ATTN_OK) {
         all_rows(r, attn_runtime_table(r->runtime)->mul_row, up, gate, T * F);
         st = attn_linear(r->runtime, y, D, up, F, T, &w->down.w, w->down.bias, ATTN_ACT_NONE, r->arena, r->err);

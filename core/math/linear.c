@@ -5,12 +5,10 @@
  * threads. A task is large enough to be worth handing over and small enough that few tokens still reach every thread, and that who comes last is not long alone.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "math/gemm.h"
-#include "math/runtime.h"
 
 /* Of x, what stays in the second cache beside a panel of w: 144 rows (a multiple of 8, 12 and 16) at BLIS's depths are about 200 KB. */
-enum { BLOCK_ROWS = 144, LEAST_ROWS = 32, LEAST_COLUMNS = 48, PACK_PANELS = 4 };
-static const double least_flops = 0.5e6;                         /* of a task: some microseconds */
-static const double most_flops = 5e6;                            /* more than that is cut by rows, too, where columns do not give every thread a few */
+enum { BLOCK_ROWS = 144, LEAST_ROWS = 48, LEAST_COLUMNS = 64, PACK_PANELS = 4 };
+static const double least_flops = 1e6;                           /* of a task: some microseconds */
 static const size_t one_row_alone = 1536 * 1024 / sizeof(float); /* of w: one row of x is through that many before another thread has woken up */
 
 typedef struct linear {
@@ -25,31 +23,33 @@ typedef struct linear {
     size_t ldx;
     size_t panels, mr, nr;             /* panels: of all parts */
     size_t block_rows, num_row_blocks; /* rows: a multiple of nr */
+    size_t band_blocks;                /* row blocks that go through the panels together */
     size_t num_pieces;                 /* of the panels */
     size_t pack_rows;                  /* a multiple of nr */
 } linear;
 
-static void cut_rows(linear *t, size_t most)
+/* Into equal blocks, as many for each thread where there are rows enough: a core then finds most of the x that it wrote itself. Where there
+ * are more, all rows go through a panel while it is warm. */
+static void cut_rows(linear *t, size_t threads)
 {
-    size_t blocks = attn_ceil_div(t->whole.m, most);
-    t->block_rows = attn_round_up(attn_ceil_div(t->whole.m, blocks), t->nr);
-    t->num_row_blocks = attn_ceil_div(t->whole.m, t->block_rows);
+    size_t m = t->whole.m, bands = m >= LEAST_ROWS * threads && m <= BLOCK_ROWS * threads ? threads : 1,
+           blocks = attn_round_up(attn_ceil_div(m, BLOCK_ROWS), bands);
+    t->block_rows = attn_round_up(attn_ceil_div(m, blocks), t->nr);
+    t->num_row_blocks = attn_ceil_div(m, t->block_rows);
+    t->band_blocks = attn_ceil_div(t->num_row_blocks, bands);
 }
 
 static void plan(linear *t, size_t threads)
 {
-    size_t m = t->whole.m, least = attn_ceil_div(LEAST_COLUMNS, t->mr);
-    cut_rows(t, BLOCK_ROWS);
+    size_t least = attn_ceil_div(LEAST_COLUMNS, t->mr);
+    cut_rows(t, threads);
     double row_flops = 2.0 * (double)t->mr * (double)(t->k + 1), flops = row_flops * (double)t->block_rows;
     if (flops * (double)least < least_flops)
         least = (size_t)(least_flops / flops) + 1;
     t->num_pieces = attn_most(1, t->panels / least);
     if (t->num_pieces > threads)
         t->num_pieces -= t->num_pieces % threads;
-    double task = flops * (double)t->panels / (double)t->num_pieces;
-    if (threads > 1 && task > most_flops && t->num_pieces * t->num_row_blocks < 8 * threads)
-        cut_rows(t, attn_most(LEAST_ROWS, (size_t)((double)t->block_rows * most_flops / task)));
-    if (m == 1 && t->panels * t->mr <= one_row_alone / (t->k + 1))
+    if (t->whole.m == 1 && t->panels * t->mr <= one_row_alone / (t->k + 1))
         t->num_pieces = 1;
     t->pack_rows = PACK_PANELS * t->nr;
 }
@@ -84,7 +84,8 @@ static void multiply_task(void *ctx, size_t i, int slot)
 {
     (void)slot;
     const linear *t = ctx;
-    size_t row = i % t->num_row_blocks * t->block_rows, piece = i / t->num_row_blocks;
+    size_t per_band = t->band_blocks * t->num_pieces, block = i / per_band * t->band_blocks, blocks = attn_least(t->band_blocks, t->num_row_blocks - block);
+    size_t row = (block + i % per_band % blocks) * t->block_rows, piece = i % per_band / blocks;
     size_t first = piece * t->panels / t->num_pieces, end = (piece + 1) * t->panels / t->num_pieces;
     for (size_t p = 0, at = 0; p < t->num_parts && at < end; p++) {
         size_t panels = attn_ceil_div(t->parts[p].w->n, t->mr);

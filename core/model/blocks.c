@@ -30,7 +30,7 @@ bool attn_run_go_on(attn_run *r)
 /* 1e17 squared, times as many columns as any model has, is within float32. */
 static const float max_sum = 1e17f;
 
-enum { BLOCK = 16384 }; /* elements worth handing to another thread */
+enum { BLOCK = 16384, NORM_BLOCK = 8192 }; /* elements worth handing to another thread */
 
 typedef struct norm_task {
     const attn_kernels *kernels;
@@ -79,7 +79,8 @@ static attn_status run_norm(attn_run *r, const attn_norm *norm, norm_task *t)
     t->norm = norm;
     t->kind = r->model->norm_kind;
     t->eps = r->model->norm_eps;
-    t->rows = BLOCK / t->width + 1;
+    size_t threads = (size_t)attn_runtime_threads(r->runtime), tasks = t->num * t->width / NORM_BLOCK + 1;
+    t->rows = attn_ceil_div(t->num, tasks > 1 ? attn_round_up(tasks, threads) : 1);
     attn_parallel(r->runtime, attn_ceil_div(t->num, t->rows), norm_rows, t);
     return t->overflow ? attn_fail(r->err, ATTN_E_OVERFLOW, "hidden_states", "a hidden state is too large for float32") : ATTN_OK;
 }

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "math/kernels.h"
 #include "unit.h"
-
 #include <float.h>
 #include <math.h>
 #include <stdio.h>

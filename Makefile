@@ -177,9 +177,20 @@ fuzz:
 bench: setup-build
 	$(MAKE) all benches
 	build/release/tests/bench/bench_kernels
+	build/release/tests/bench/bench_forward builtin:attnd-bert 1 5
+	build/release/tests/bench/bench_generation builtin:attnd-gpt 1 5
+	build/release/tests/bench/bench_attention
 	build/release/tests/bench/bench_pool
 	$(or $(PEER),python3) tests/bench/bench_number.py
 	$(or $(PEER),python3) tests/bench/bench_server.py
+
+## proof: that it stays up, at length: soak at twice its capacity (SECONDS=3600), replicas killed behind HAProxy, 11,000 connections, failing sends
+proof: setup-build
+	$(MAKE) all
+	python3 tests/proof/faults.py
+	python3 tests/proof/connections.py
+	python3 tests/proof/replicas.py
+	python3 tests/proof/soak.py --seconds $(or $(SECONDS),3600)
 
 ## contract: schemathesis against a live server and its openapi.json (needs python3-venv; the package index the first time)
 contract: setup-build
@@ -217,6 +228,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer image check-container check-arm64 lint fuzz bench contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer image check-container check-arm64 lint fuzz bench proof contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

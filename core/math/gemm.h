@@ -79,6 +79,16 @@ void attn_gemm_multiply(const attn_gemm *, const attn_product *); /* of a produc
  * y must not overlap x. */
 ATTN_MUST_CHECK attn_status attn_linear(attn_runtime *, float *y, size_t ldy, const float *x, size_t ldx, size_t m, const attn_panels *, const float *bias,
                                         attn_activation, attn_arena *, attn_error *);
+/* Several on the same x, their y apart. */
+typedef struct attn_linear_part {
+    float *y; /* [m, w->n], row stride ldy */
+    size_t ldy;
+    const attn_panels *w; /* [n, k], k the same in all */
+    const float *bias;    /* [n], or NULL */
+    attn_activation act;
+} attn_linear_part;
+ATTN_MUST_CHECK attn_status attn_linears(attn_runtime *, const attn_linear_part *, size_t num_parts, const float *x, size_t ldx, size_t m, attn_arena *,
+                                         attn_error *);
 size_t attn_linear_bytes(const attn_runtime *, size_t m, size_t k); /* of arena, at most */
 
 /* The parts of a runtime that core itself uses. */

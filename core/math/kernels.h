@@ -39,11 +39,11 @@ typedef struct attn_kernels {
     void (*exp_row)(float *y, const float *x, size_t n);
     /* In place: x = cap * tanh(x / cap); absolute error at most 1e-6 * cap (measured 1e-7), relative error at most 1e-6 for |x| < cap / 2. */
     void (*softcap_row)(float *x, size_t n, float cap);
-    /* y = act(y + bias); bias may be NULL. Absolute error of each activation at most 1e-6 * max(1, |x|) (measured 1.2e-7). Bits of an element depend on
+    /* y = act(y + bias); bias may be NULL. Absolute error of each activation at most 1e-6 * max(1, |x|) (measured 1.5e-7). Bits of an element depend on
      * that element alone: a row may be cut anywhere. */
     void (*bias_act_row)(float *y, const float *bias, size_t n, attn_activation act);
     /* y = (z - mean z) / sqrt(var z + eps) * gain + shift, z = x + bias + residual; bias, residual and shift may each be NULL. var as 1/n. y may be x or residual.
-     * Error at most 1e-6 * max(1, |y|) for gains up to 2 (measured 4e-7), also where the mean is large beside the deviation.
+     * Error at most 1e-6 * max(1, |y|) for gains up to 2 (measured 4.2e-7), also where the mean is large beside the deviation.
      * A variance beyond float32 gives NaN. n >= 1. */
     void (*layer_norm_row)(float *y, const float *x, const float *bias, const float *residual, const float *gain, const float *shift, size_t n, float eps);
     /* y = x / sqrt(mean x^2 + eps) * gain; Zhang & Sennrich 2019. y may be x. Relative error at most 1e-6 (measured 1.9e-7) where mean x^2 + eps is above 1e-30;

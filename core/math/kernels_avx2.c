@@ -11,20 +11,18 @@
 
 enum { LANES = 8 };
 typedef __m256 vec;
-typedef __m256 vec_flag;
 
-#define vec_set      _mm256_set1_ps
-#define vec_load     _mm256_loadu_ps
-#define vec_store    _mm256_storeu_ps
-#define vec_add      _mm256_add_ps
-#define vec_sub      _mm256_sub_ps
-#define vec_mul      _mm256_mul_ps
-#define vec_div      _mm256_div_ps
-#define vec_max      _mm256_max_ps
-#define vec_min      _mm256_min_ps
-#define vec_fma      _mm256_fmadd_ps
-#define vec_fnma     _mm256_fnmadd_ps
-#define vec_round(v) _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define vec_set   _mm256_set1_ps
+#define vec_load  _mm256_loadu_ps
+#define vec_store _mm256_storeu_ps
+#define vec_add   _mm256_add_ps
+#define vec_sub   _mm256_sub_ps
+#define vec_mul   _mm256_mul_ps
+#define vec_div   _mm256_div_ps
+#define vec_max   _mm256_max_ps
+#define vec_min   _mm256_min_ps
+#define vec_fma   _mm256_fmadd_ps
+#define vec_fnma  _mm256_fnmadd_ps
 
 static inline __m256i first(size_t n)
 {
@@ -88,6 +86,13 @@ static inline vec vec_scale(vec p, vec n)
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));
 }
 
+/* 2^128 is not a float: the last factor 2 comes separately. */
+static inline vec vec_scale_high(vec p, vec n)
+{
+    vec m = vec_min(vec_set(127.0f), n);
+    return vec_mul(vec_scale(p, m), vec_add(vec_sub(n, m), vec_set(1.0f)));
+}
+
 /* From the exponent's bits, those of sqrt 1/2 taken off first. */
 static inline vec vec_exponent(vec x)
 {
@@ -109,24 +114,19 @@ static inline vec vec_keep_not_below(vec v, vec x, vec bound)
     return _mm256_and_ps(_mm256_cmp_ps(x, bound, _CMP_NLT_UQ), v);
 }
 
+static inline vec vec_scale_not_below(vec p, vec n, vec x, vec bound)
+{
+    return vec_keep_not_below(vec_scale(p, n), x, bound);
+}
+
+static inline vec vec_reciprocal(vec x)
+{
+    return vec_div(vec_set(1.0f), x);
+}
+
 static inline vec vec_pick_below(vec x, vec bound, vec a, vec b)
 {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, bound, _CMP_LT_OQ));
-}
-
-static inline vec_flag flag_none(void)
-{
-    return _mm256_setzero_ps();
-}
-
-static inline vec_flag flag_not_below(vec_flag flag, vec x, vec bound)
-{
-    return _mm256_or_ps(flag, _mm256_cmp_ps(x, bound, _CMP_NLT_UQ));
-}
-
-static inline bool flag_any(vec_flag flag)
-{
-    return _mm256_movemask_ps(flag) != 0;
 }
 
 static inline float vec_sum(vec v)
@@ -141,6 +141,11 @@ static inline float vec_highest(vec v)
     __m128 b = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     b = _mm_max_ps(b, _mm_movehl_ps(b, b));
     return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+
+static inline bool vec_has(vec v, float x)
+{
+    return _mm256_movemask_ps(_mm256_cmp_ps(v, vec_set(x), _CMP_EQ_OQ)) != 0;
 }
 
 /* p[0 .. LANES) += v */

@@ -11,22 +11,23 @@
 
 enum { LANES = 16 };
 typedef __m512 vec;
-typedef __mmask16 vec_flag;
 
-#define vec_set      _mm512_set1_ps
-#define vec_load     _mm512_loadu_ps
-#define vec_store    _mm512_storeu_ps
-#define vec_add      _mm512_add_ps
-#define vec_sub      _mm512_sub_ps
-#define vec_mul      _mm512_mul_ps
-#define vec_div      _mm512_div_ps
-#define vec_max      _mm512_max_ps
-#define vec_min      _mm512_min_ps
-#define vec_fma      _mm512_fmadd_ps
-#define vec_fnma     _mm512_fnmadd_ps
-#define vec_scale    _mm512_scalef_ps
-#define vec_abs      _mm512_abs_ps
-#define vec_round(v) _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define vec_set     _mm512_set1_ps
+#define vec_load    _mm512_loadu_ps
+#define vec_store   _mm512_storeu_ps
+#define vec_add     _mm512_add_ps
+#define vec_sub     _mm512_sub_ps
+#define vec_mul     _mm512_mul_ps
+#define vec_div     _mm512_div_ps
+#define vec_max     _mm512_max_ps
+#define vec_min     _mm512_min_ps
+#define vec_fma     _mm512_fmadd_ps
+#define vec_fnma    _mm512_fnmadd_ps
+#define vec_scale   _mm512_scalef_ps
+#define vec_abs     _mm512_abs_ps
+#define vec_highest _mm512_reduce_max_ps
+
+#define vec_scale_high vec_scale
 
 static inline __mmask16 first(size_t n)
 {
@@ -70,24 +71,26 @@ static inline vec vec_keep_not_below(vec v, vec x, vec bound)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ), v);
 }
 
+static inline vec vec_scale_not_below(vec p, vec n, vec x, vec bound)
+{
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ), p, n);
+}
+
+static inline bool vec_has(vec v, float x)
+{
+    return _mm512_cmp_ps_mask(v, vec_set(x), _CMP_EQ_OQ) != 0;
+}
+
+/* A division takes as long as 16 multiplications. One step of Newton's doubles the 14 bits of the estimate. */
+static inline vec vec_reciprocal(vec x)
+{
+    vec r = _mm512_rcp14_ps(x);
+    return vec_fma(r, vec_fnma(x, r, vec_set(1.0f)), r);
+}
+
 static inline vec vec_pick_below(vec x, vec bound, vec a, vec b)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, bound, _CMP_LT_OQ), b, a);
-}
-
-static inline vec_flag flag_none(void)
-{
-    return 0;
-}
-
-static inline vec_flag flag_not_below(vec_flag flag, vec x, vec bound)
-{
-    return _kor_mask16(flag, _mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ));
-}
-
-static inline bool flag_any(vec_flag flag)
-{
-    return flag != 0;
 }
 
 static inline float vec_sum(vec v)
@@ -96,11 +99,6 @@ static inline float vec_sum(vec v)
     __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     b = _mm_add_ps(b, _mm_movehl_ps(b, b));
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
-}
-
-static inline float vec_highest(vec v)
-{
-    return _mm512_reduce_max_ps(v);
 }
 
 /* p[0 .. LANES) += v */

@@ -2,10 +2,10 @@
  *
  * The includer gives: vec, LANES, vec_set, vec_load, vec_store, vec_load_part(p, n, fill), vec_store_part(p, v, n) (the first n lanes, n <= LANES),
  * vec_add, vec_sub, vec_mul, vec_div, vec_max, vec_min (both: the second operand when either is NaN), vec_fma(a, b, c) = ab + c, vec_fnma = c - ab,
- * vec_round, vec_scale(p, n) = p 2^n for n in [-126, 127], vec_exponent(x) = the n for which x 2^-n lies in [sqrt 1/2, sqrt 2), x normal and above 0,
- * vec_abs, vec_copysign(magnitude, sign),
- * vec_keep_not_below(v, x, bound) = x < bound ? 0 : v, vec_pick_below(x, bound, a, b) = x < bound ? a : b, vec_sum, vec_highest (fixed order),
- * and vec_flag, flag_none, flag_not_below(flag, x, bound) (raised where x >= bound or x is NaN), flag_any.
+ * vec_scale(p, n) = p 2^n for n in [-126, 127], vec_scale_high(p, n) the same up to 128, +INFINITY where float32 ends, vec_exponent(x) = the n for which x 2^-n lies in [sqrt 1/2, sqrt 2), x normal and above 0,
+ * vec_abs, vec_copysign(magnitude, sign), vec_reciprocal (relative error at most 2 u; what is below 1e-38 may be 0),
+ * vec_keep_not_below(v, x, bound) = x < bound ? 0 : v, vec_scale_not_below(p, n, x, bound) = x < bound ? 0 : p 2^n, vec_pick_below(x, bound, a, b) = x < bound ? a : b, vec_sum, vec_highest
+ * (fixed order), vec_has(v, x): whether a lane equals x.
  *
  * A row's last, incomplete vector runs through the same instructions as the others with its missing lanes neutral, and lane i of vector v always adds to
  * the same sum: bits depend on the row and its length alone.
@@ -16,15 +16,35 @@
 /* Sums run in a few vectors side by side, over blocks short enough (8 or 16 additions a lane) that no rounding adds up; blocks are summed in double. */
 enum { SUMS = 4, STEP = SUMS * LANES, BLOCK = 8 * STEP };
 
+/* Numbers [i, i + n) of x as floats, zeros behind them; n is known when it is compiled where it is LANES. */
+INLINE vec load_floats(const void *x, size_t i, size_t n)
+{
+    return n == LANES ? vec_load((const float *)x + i) : vec_load_part((const float *)x + i, n, vec_set(0));
+}
+
+INLINE void store_floats(float *y, vec v, size_t n)
+{
+    if (n == LANES)
+        vec_store(y, v);
+    else
+        vec_store_part(y, v, n);
+}
+
+INLINE float sum_of(const vec s[SUMS])
+{
+    return vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3])));
+}
+
 /* ---- exp -------------------------------------------------------------------------------------------------------------- *
  * x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) by a polynomial of degree 6 (least maximal relative error: 3e-9); ln 2 in two parts, the first short enough
- * that n times it is exact. */
+ * that n times it is exact. Adding 1.5 2^23 rounds to a whole number. */
 
 #define EXP_LOWEST (-87.3365f) /* below it float32 has no normal exp(x) */
 
 INLINE vec exp_reduced(vec x, vec *n)
 {
-    *n = vec_round(vec_mul(x, vec_set(1.44269504f)));
+    const vec whole = vec_set(0x1.8p23f);
+    *n = vec_sub(vec_fma(x, vec_set(1.44269504f), whole), whole);
     vec r = vec_fnma(*n, vec_set(0.693145752f), x);
     r = vec_fnma(*n, vec_set(1.42860677e-6f), r);
     vec p = vec_set(1.381453825e-3f);
@@ -40,16 +60,14 @@ INLINE vec exp_reduced(vec x, vec *n)
 INLINE vec exp_low(vec x)
 {
     vec n, p = exp_reduced(x, &n);
-    return vec_keep_not_below(vec_scale(p, n), x, vec_set(EXP_LOWEST));
+    return vec_scale_not_below(p, n, x, vec_set(EXP_LOWEST));
 }
 
-/* For any x. 2^128 is not a float: the last factor 2 comes separately. */
+/* For any x. */
 INLINE vec exp_any(vec x)
 {
     vec n, p = exp_reduced(vec_min(vec_set(89.0f), x), &n);
-    vec m = vec_min(vec_set(127.0f), n);
-    vec twice = vec_add(vec_sub(n, m), vec_set(1.0f));
-    return vec_keep_not_below(vec_mul(vec_scale(p, m), twice), x, vec_set(EXP_LOWEST));
+    return vec_keep_not_below(vec_scale_high(p, n), x, vec_set(EXP_LOWEST));
 }
 
 static void exp_row(float *y, const float *x, size_t n)
@@ -63,31 +81,26 @@ static void exp_row(float *y, const float *x, size_t n)
 
 /* ---- softmax ---------------------------------------------------------------------------------------------------------- */
 
-INLINE vec_flag flag_bad(vec_flag flag, vec v, bool finite)
+/* The largest of x, where there is no NaN; *hides, unless NULL: whether -INFINITY is among them. n >= 1. */
+INLINE float row_max(const float *x, size_t n, bool *hides)
 {
-    return flag_not_below(flag, finite ? vec_abs(v) : v, vec_set(INFINITY));
-}
-
-/* The largest of x; *bad when there is NaN or +INFINITY among them, or with `finite` -INFINITY. */
-INLINE float row_max(const float *x, size_t n, bool finite, bool *bad)
-{
-    const vec lowest = vec_set(-INFINITY), fill = vec_set(-FLT_MAX);
-    vec a = lowest, b = lowest;
-    vec_flag flag = flag_none();
+    const vec first = vec_set(x[0]);
+    vec max[SUMS] = { first, first, first, first }, min[SUMS] = { first, first, first, first };
     size_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        vec v = vec_load(x + i), w = vec_load(x + i + LANES);
-        a = vec_max(a, v);
-        b = vec_max(b, w);
-        flag = flag_bad(flag_bad(flag, v, finite), w, finite);
+    for (; i + STEP <= n; i += STEP)
+        for (size_t j = 0; j < SUMS; j++) {
+            vec v = vec_load(x + i + j * LANES);
+            max[j] = vec_max(max[j], v);
+            min[j] = vec_min(min[j], v);
+        }
+    for (size_t j = 0; j < SUMS && i < n; j++, i += LANES) {
+        vec v = vec_load_part(x + i, n - i < LANES ? n - i : LANES, first);
+        max[j] = vec_max(max[j], v);
+        min[j] = vec_min(min[j], v);
     }
-    for (; i < n; i += LANES) {
-        vec v = vec_load_part(x + i, n - i < LANES ? n - i : LANES, finite ? fill : lowest);
-        a = vec_max(a, v);
-        flag = flag_bad(flag, v, finite);
-    }
-    *bad = flag_any(flag);
-    return vec_highest(vec_max(a, b));
+    if (hides)
+        *hides = vec_has(vec_min(vec_min(min[0], min[1]), vec_min(min[2], min[3])), -INFINITY);
+    return vec_highest(vec_max(vec_max(max[0], max[1]), vec_max(max[2], max[3])));
 }
 
 INLINE vec exp_here(float *x, vec max)
@@ -117,7 +130,7 @@ INLINE float exp_block(float *x, size_t n, vec max)
             s[j] = vec_add(s[j], exp_here(x + i, max));
         else if (i < n)
             s[j] = vec_add(s[j], exp_here_part(x + i, max, n - i));
-    return vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3])));
+    return sum_of(s);
 }
 
 static void scale_row(float *x, size_t n, vec factor)
@@ -129,20 +142,20 @@ static void scale_row(float *x, size_t n, vec factor)
         vec_store_part(x + i, vec_mul(vec_load_part(x + i, n - i, vec_set(0)), factor), n - i);
 }
 
+/* NaN, and what +INFINITY leaves of x - max, stay to the end: the sum tells. Nothing but -INFINITY sums to 0. */
 INLINE bool softmax(float *x, size_t n, bool finite)
 {
-    bool bad;
-    float max = row_max(x, n, finite, &bad);
-    if (bad)
+    bool hides = false;
+    float highest = row_max(x, n, finite ? &hides : NULL);
+    if (hides)
         return false;
-    if (max == -INFINITY) { /* x - max would be NaN */
-        memset(x, 0, n * sizeof *x);
-        return true;
-    }
+    const vec max = vec_set(highest == -INFINITY ? 0 : highest);
     double sum = 0;
     for (size_t i = 0; i < n; i += BLOCK)
-        sum += (double)exp_block(x + i, n - i < BLOCK ? n - i : BLOCK, vec_set(max));
-    scale_row(x, n, vec_set((float)(1 / sum)));
+        sum += (double)exp_block(x + i, n - i < BLOCK ? n - i : BLOCK, max);
+    if (isnan(sum))
+        return false;
+    scale_row(x, n, vec_set(sum > 0 ? (float)(1 / sum) : 0));
     return true;
 }
 
@@ -158,35 +171,40 @@ static bool softmax_finite_row(float *x, size_t n)
 
 /* ---- activations ------------------------------------------------------------------------------------------------------ */
 
-/* x P(x), P the normal distribution function. ln P(-a) by a polynomial of degree 8 on [0, 6] (error of P 5e-8); beyond, it falls without end, as P does.
- * P(x) = 1 - P(-x). */
+/* x P(x) = max(x, 0) - a P(-a), a = |x|, P the normal distribution function. ln P(-a) by a polynomial of degree 7 on [0, 6] (error of max(1, a) P(-a):
+ * 6.2e-8), 0 beyond. */
 INLINE vec gelu(vec x)
 {
-    vec a = vec_abs(x);
-    vec p = vec_set(-6.268226684e-7f);
-    p = vec_fma(p, a, vec_set(1.082876588e-5f));
-    p = vec_fma(p, a, vec_set(-4.972953320e-5f));
-    p = vec_fma(p, a, vec_set(-2.863721165e-4f));
-    p = vec_fma(p, a, vec_set(5.141730420e-3f));
-    p = vec_fma(p, a, vec_set(-3.655145317e-2f));
-    p = vec_fma(p, a, vec_set(-3.182477057e-1f));
-    p = vec_fma(p, a, vec_set(-7.978911400e-1f));
-    p = exp_low(vec_fma(p, a, vec_set(-6.931470633e-1f)));
-    return vec_pick_below(x, vec_set(0), vec_mul(x, p), vec_fnma(x, p, x));
+    vec a = vec_abs(x), n;
+    vec p = vec_set(4.254334726e-6f);
+    p = vec_fma(p, a, vec_set(-2.264883005e-5f));
+    p = vec_fma(p, a, vec_set(-3.423441667e-4f));
+    p = vec_fma(p, a, vec_set(5.203208886e-3f));
+    p = vec_fma(p, a, vec_set(-3.658638522e-2f));
+    p = vec_fma(p, a, vec_set(-3.182385266e-1f));
+    p = vec_fma(p, a, vec_set(-7.978919744e-1f));
+    p = vec_fma(p, a, vec_set(-6.931470633e-1f));
+    p = exp_reduced(p, &n);
+    return vec_fnma(a, vec_scale_not_below(p, n, vec_set(6.0f), a), vec_max(vec_set(0), x));
 }
 
-/* x / (1 + exp(-x)) */
+/* x / (1 + exp(u)) */
+INLINE vec logistic(vec x, vec u)
+{
+    vec r = vec_reciprocal(vec_add(vec_set(1.0f), exp_low(u)));
+    return vec_mul(x, vec_keep_not_below(r, vec_set(88.0f), u));
+}
+
 INLINE vec silu(vec x)
 {
-    return vec_div(x, vec_add(vec_set(1.0f), exp_any(vec_sub(vec_set(0), x))));
+    return logistic(x, vec_sub(vec_set(0), x));
 }
 
 /* (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) */
 INLINE vec gelu_tanh(vec x)
 {
     const float c = 0.797884561f; /* sqrt(2 / pi) */
-    vec u = vec_mul(x, vec_fma(vec_mul(x, x), vec_set(-2 * c * 0.044715f), vec_set(-2 * c)));
-    return vec_div(x, vec_add(vec_set(1.0f), exp_any(u)));
+    return logistic(x, vec_mul(x, vec_fma(vec_mul(x, x), vec_set(-2 * c * 0.044715f), vec_set(-2 * c))));
 }
 
 INLINE vec relu(vec x)
@@ -260,23 +278,28 @@ static void softcap_row(float *x, size_t n, float cap)
 
 /* ---- layer norm ------------------------------------------------------------------------------------------------------- */
 
+INLINE vec sum_here(float *y, const float *x, const float *bias, const float *residual, size_t i, size_t n)
+{
+    vec z = load_floats(x, i, n);
+    if (bias)
+        z = vec_add(z, load_floats(bias, i, n));
+    if (residual)
+        z = vec_add(z, load_floats(residual, i, n));
+    store_floats(y + i, z, n);
+    return z;
+}
+
 /* y = z; the sum of z, as good as a float sum is. */
 INLINE float sum_row(float *y, const float *x, const float *bias, const float *residual, size_t n)
 {
-    vec s = vec_set(0), t = vec_set(0), zero = vec_set(0);
-    for (size_t i = 0; i < n; i += LANES) {
-        size_t left = n - i < LANES ? n - i : LANES;
-        vec z = vec_load_part(x + i, left, zero);
-        if (bias)
-            z = vec_add(z, vec_load_part(bias + i, left, zero));
-        if (residual)
-            z = vec_add(z, vec_load_part(residual + i, left, zero));
-        vec_store_part(y + i, z, left);
-        vec old = s; /* two sums take turns */
-        s = t;
-        t = vec_add(old, z);
-    }
-    return vec_sum(vec_add(s, t));
+    vec s[SUMS] = { vec_set(0), vec_set(0), vec_set(0), vec_set(0) };
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        for (size_t j = 0; j < SUMS; j++)
+            s[j] = vec_add(s[j], sum_here(y, x, bias, residual, i + j * LANES, LANES));
+    for (size_t j = 0; j < SUMS && i < n; j++, i += LANES)
+        s[j] = vec_add(s[j], sum_here(y, x, bias, residual, i, n - i < LANES ? n - i : LANES));
+    return sum_of(s);
 }
 
 typedef struct moments {
@@ -286,37 +309,48 @@ typedef struct moments {
 /* Adds the sums of d and d^2, d = z - near, over at most BLOCK numbers. */
 INLINE void add_moments(moments *m, const float *z, size_t n, vec near)
 {
-    vec s = vec_set(0), q = vec_set(0), t = vec_set(0), r = vec_set(0);
-    for (size_t i = 0; i < n; i += LANES) {
+    const vec zero = vec_set(0);
+    vec s[SUMS] = { zero, zero, zero, zero }, q[SUMS] = { zero, zero, zero, zero };
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        for (size_t j = 0; j < SUMS; j++) {
+            vec d = vec_sub(vec_load(z + i + j * LANES), near);
+            s[j] = vec_add(s[j], d);
+            q[j] = vec_fma(d, d, q[j]);
+        }
+    for (size_t j = 0; j < SUMS && i < n; j++, i += LANES) {
         vec d = vec_sub(vec_load_part(z + i, n - i < LANES ? n - i : LANES, near), near);
-        vec old_s = s, old_q = q; /* two sums take turns */
-        s = t;
-        q = r;
-        t = vec_add(old_s, d);
-        r = vec_fma(d, d, old_q);
+        s[j] = vec_add(s[j], d);
+        q[j] = vec_fma(d, d, q[j]);
     }
-    m->first += (double)vec_sum(vec_add(s, t));
-    m->second += (double)vec_sum(vec_add(q, r));
+    m->first += (double)sum_of(s);
+    m->second += (double)sum_of(q);
+}
+
+INLINE void norm_here(float *y, const float *gain, const float *shift, size_t n, vec near, vec factor, vec rest)
+{
+    vec d = vec_fma(vec_sub(load_floats(y, 0, n), near), factor, rest);
+    store_floats(y, vec_fma(d, load_floats(gain, 0, n), shift ? load_floats(shift, 0, n) : vec_set(0)), n);
 }
 
 /* Taken around `near`, a float close to the mean, the moments lose nothing to the size of z. */
 static void layer_norm_row(float *y, const float *x, const float *bias, const float *residual, const float *gain, const float *shift, size_t n, float eps)
 {
-    const float near = sum_row(y, x, bias, residual, n) / (float)n;
+    const double share = 1 / (double)n;
+    const float near = sum_row(y, x, bias, residual, n) * (float)share;
     moments m = { 0, 0 };
     for (size_t i = 0; i < n; i += BLOCK)
         add_moments(&m, y + i, n - i < BLOCK ? n - i : BLOCK, vec_set(near));
-    double rest = m.first / (double)n;
-    double variance = m.second / (double)n - rest * rest;
+    double rest = m.first * share;
+    double variance = m.second * share - rest * rest;
     /* Rounding may leave it just below 0. NaN, and what float32 cannot hold, must not come out as a number. */
     double factor = variance <= (double)FLT_MAX ? 1 / sqrt((variance > 0 ? variance : 0) + (double)eps) : (double)NAN;
-    const vec zero = vec_set(0), near_vec = vec_set(near), rest_vec = vec_set((float)rest), factor_vec = vec_set((float)factor);
-    for (size_t i = 0; i < n; i += LANES) {
-        size_t left = n - i < LANES ? n - i : LANES;
-        vec d = vec_sub(vec_sub(vec_load_part(y + i, left, zero), near_vec), rest_vec);
-        vec r = vec_fma(vec_mul(d, factor_vec), vec_load_part(gain + i, left, zero), shift ? vec_load_part(shift + i, left, zero) : zero);
-        vec_store_part(y + i, r, left);
-    }
+    const vec near_vec = vec_set(near), factor_vec = vec_set((float)factor), rest_vec = vec_set((float)(-rest * factor));
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        norm_here(y + i, gain + i, shift ? shift + i : NULL, LANES, near_vec, factor_vec, rest_vec);
+    if (i < n)
+        norm_here(y + i, gain + i, shift ? shift + i : NULL, n - i, near_vec, factor_vec, rest_vec);
 }
 
 /* ---- sums over rows of weights ---------------------------------------------------------------------------------------- */
@@ -353,12 +387,6 @@ INLINE vec add_product(vec s, vec x, vec y)
     return vec_fma(x, y, s);
 }
 
-/* Numbers [i, i + n) of x as floats, zeros behind them; n is known when it is compiled where it is LANES. */
-INLINE vec load_floats(const void *x, size_t i, size_t n)
-{
-    return n == LANES ? vec_load((const float *)x + i) : vec_load_part((const float *)x + i, n, vec_set(0));
-}
-
 INLINE vec load_half(const void *x, size_t i, size_t n)
 {
     return vec_load_half((const uint16_t *)x + i, n);
@@ -380,11 +408,11 @@ INLINE double sum_terms(const void *x, const float *y, size_t n, vec (*load)(con
         for (; i + STEP <= end; i += STEP)
             for (size_t j = 0; j < SUMS; j++)
                 s[j] = add(s[j], load(x, i + j * LANES, LANES), vec_load(y + i + j * LANES));
-        for (size_t j = 0; i < end; j++, i += LANES) {
+        for (size_t j = 0; j < SUMS && i < end; j++, i += LANES) {
             size_t left = end - i < LANES ? end - i : LANES;
             s[j] = add(s[j], load(x, i, left), vec_load_part(y + i, left, zero));
         }
-        sum += (double)vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3])));
+        sum += (double)sum_of(s);
     }
     return sum;
 }
@@ -407,11 +435,12 @@ static double dot_bfloat16(const uint16_t *x, const float *y, size_t n)
 static void rms_norm_row(float *y, const float *x, const float *gain, size_t n, float eps)
 {
     double mean = dot_row(x, x, n) / (double)n;
-    const vec zero = vec_set(0), factor = vec_set(mean <= (double)FLT_MAX ? (float)(1 / sqrt(mean + (double)eps)) : NAN);
-    for (size_t i = 0; i < n; i += LANES) {
-        size_t left = n - i < LANES ? n - i : LANES;
-        vec_store_part(y + i, vec_mul(vec_mul(vec_load_part(x + i, left, zero), factor), vec_load_part(gain + i, left, zero)), left);
-    }
+    const vec factor = vec_set(mean <= (double)FLT_MAX ? (float)(1 / sqrt(mean + (double)eps)) : NAN);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(y + i, vec_mul(vec_mul(vec_load(x + i), factor), vec_load(gain + i)));
+    if (i < n)
+        vec_store_part(y + i, vec_mul(vec_mul(load_floats(x, i, n - i), factor), load_floats(gain, i, n - i)), n - i);
 }
 
 static double entropy_row(const float *x, const float *y, size_t n)
@@ -421,8 +450,7 @@ static double entropy_row(const float *x, const float *y, size_t n)
 
 static float max_row(const float *x, size_t n)
 {
-    bool bad;
-    return row_max(x, n, false, &bad);
+    return row_max(x, n, NULL);
 }
 
 /* ---- the rest --------------------------------------------------------------------------------------------------------- */
@@ -456,5 +484,5 @@ static bool all_finite(const float *x, size_t n)
             s[j] = vec_fma(vec_load(x + i + j * LANES), zero, s[j]);
     for (; i < n; i += LANES)
         s[0] = vec_fma(vec_load_part(x + i, n - i < LANES ? n - i : LANES, zero), zero, s[0]);
-    return vec_sum(vec_add(vec_add(s[0], s[1]), vec_add(s[2], s[3]))) == 0;
+    return sum_of(s) == 0;
 }

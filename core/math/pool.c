@@ -26,11 +26,28 @@ typedef struct helper_start {
     int slot;
 } helper_start;
 
+/* Numbers are taken from both ends: by the caller from the first on, by helpers from the last one back. Where tasks follow the rows of a matrix, each core so finds in
+ * its own cache what it wrote in the section before. `taken` counts both, helpers' in its upper half. */
+static const uint64_t from_back = (uint64_t)1 << 32;
+
+static size_t left(const attn_batch *b, uint64_t taken)
+{
+    uint64_t sum = taken % from_back + taken / from_back;
+    return sum < b->n ? b->n - (size_t)sum : 0;
+}
+
+static bool take(attn_batch *b, int slot, size_t *i)
+{
+    uint64_t taken = atomic_fetch_add(&b->taken, slot == 0 ? 1 : from_back);
+    *i = slot == 0 ? (size_t)(taken % from_back) : b->n - 1 - (size_t)(taken / from_back);
+    return left(b, taken) > 0;
+}
+
 /* A batch with numbers left, or NULL. Under the lock. */
 static attn_batch *open_batch(attn_thread_pool *p)
 {
     for (attn_batch *b = p->batches; b; b = b->next)
-        if (atomic_load(&b->taken) < b->n)
+        if (left(b, atomic_load(&b->taken)) > 0)
             return b;
     return NULL;
 }
@@ -39,7 +56,7 @@ static attn_batch *open_batch(attn_thread_pool *p)
 static void run_tasks(attn_thread_pool *p, attn_batch *b, int slot)
 {
     inside_task = true;
-    for (size_t i; (slot == 0 || atomic_load(&p->working) <= p->threads) && (i = atomic_fetch_add(&b->taken, 1)) < b->n;)
+    for (size_t i; (slot == 0 || atomic_load(&p->working) <= p->threads) && take(b, slot, &i);)
         b->task(b->ctx, i, slot);
     inside_task = false;
 }
@@ -213,7 +230,7 @@ static void finish(attn_thread_pool *p, attn_batch *b)
 void attn_parallel(attn_runtime *rt, size_t n, void (*task)(void *ctx, size_t i, int slot), void *ctx)
 {
     attn_thread_pool *p = &rt->pool;
-    if (n <= 1 || p->threads == 1 || inside_task) {
+    if (n <= 1 || n >= from_back / 2 || p->threads == 1 || inside_task) {
         for (size_t i = 0; i < n; i++)
             task(ctx, i, 0);
         return;

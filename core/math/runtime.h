@@ -14,8 +14,8 @@ typedef struct attn_batch {
     void (*task)(void *ctx, size_t i, int slot);
     void *ctx;
     size_t n;
-    atomic_size_t taken; /* numbers given away; runs past n */
-    atomic_int helpers;  /* that joined and have not left; they join under the lock */
+    _Atomic uint64_t taken; /* numbers given away: pool.c; runs past n */
+    atomic_int helpers;     /* that joined and have not left; they join under the lock */
 } attn_batch;
 
 typedef struct attn_thread_pool {

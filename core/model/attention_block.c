@@ -72,16 +72,6 @@ static attn_status dense(attn_run *r, const attn_dense *w, float *y, const float
     return attn_linear(r->runtime, y, w->w.n, x, w->w.k, rows, &w->w, w->bias, ATTN_ACT_NONE, r->arena, r->err);
 }
 
-/* Queries, keys or values, kept within the model's clip. */
-static attn_status project(attn_run *r, const attn_dense *w, float *y, const float *x, size_t rows)
-{
-    attn_status st = dense(r, w, y, x, rows);
-    float most = r->model->clip;
-    for (size_t n = 0; st == ATTN_OK && most > 0 && n < rows * w->w.n; n++)
-        y[n] = y[n] > most ? most : y[n] < -most ? -most : y[n];
-    return st;
-}
-
 /* Queries or keys of rows of this run as they are used in the product. */
 static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *rope, float *x, size_t heads, size_t d)
 {
@@ -92,59 +82,76 @@ static attn_status place(attn_run *r, const attn_norm *norm, const attn_rope *ro
     return st;
 }
 
-static attn_status project_query(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float **query, const float *x)
+/* What is projected of one x, in one section. */
+typedef struct projection {
+    attn_linear_part parts[3];
+    size_t count;
+} projection;
+
+static void add_part(projection *p, const attn_dense *w, float *y)
 {
-    const attn_stack_shape *shape = &r->model->shapes[stack];
-    const attn_layer_form *form = &r->model->forms[stack][layer];
-    *query = attn_take_floats(r, r->T, w->query.w.n);
-    attn_status st = *query ? project(r, &w->query, *query, x, r->T) : ATTN_E_NOMEM;
-    if (st == ATTN_OK)
-        st = place(r, &w->query_norm, form->rope, *query, shape->num_attention_heads, shape->head_dim);
-    for (size_t n = 0; st == ATTN_OK && form->query_factor != 0 && n < r->T * w->query.w.n; n++)
-        (*query)[n] *= form->query_factor;
+    p->parts[p->count++] = (attn_linear_part){ .y = y, .ldy = w->w.n, .w = &w->w, .bias = w->bias, .act = ATTN_ACT_NONE };
+}
+
+/* Kept within the model's clip. */
+static attn_status project(attn_run *r, projection *p, const float *x, size_t rows)
+{
+    attn_status st = p->count > 0 ? attn_linears(r->runtime, p->parts, p->count, x, p->parts[0].w->k, rows, r->arena, r->err) : ATTN_OK;
+    float most = r->model->clip;
+    for (size_t i = 0; i < p->count && st == ATTN_OK && most > 0; i++)
+        for (size_t n = 0; n < rows * p->parts[i].ldy; n++) {
+            float *y = p->parts[i].y + n;
+            *y = *y > most ? most : *y < -most ? -most : *y;
+        }
+    p->count = 0;
     return st;
 }
 
-/* All keys or values of a layer at *y, in the cache or in memory of its own, and at *fresh those that are not made yet. */
-static attn_status find_rows(attn_run *r, const attn_stack_run *s, const attn_dense *w, size_t layer, float *cache, float **y, float **fresh)
+/* All keys or values of a layer at *y, in the cache or in memory of its own; those that are not made yet are to be projected. */
+static attn_status add_rows(attn_run *r, const attn_stack_run *s, projection *p, const attn_dense *w, size_t layer, float *cache, float **y)
 {
     *y = cache ? cache + layer * s->cache_rows * w->w.n : attn_take_floats(r, s->T_k, w->w.n);
-    *fresh = *y + (*y ? s->ready * w->w.n : 0);
+    if (*y && s->ready < s->T_k)
+        add_part(p, w, *y + s->ready * w->w.n);
     return *y ? ATTN_OK : ATTN_E_NOMEM;
 }
 
-static attn_status project_key(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float **key, const float *x)
+static attn_status place_query(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float *query)
 {
-    const attn_stack_run *s = &r->stacks[stack];
     const attn_stack_shape *shape = &r->model->shapes[stack];
-    float *fresh;
-    attn_status st = find_rows(r, s, &w->key, layer, s->keys, key, &fresh);
-    if (st != ATTN_OK || s->ready == s->T_k)
-        return st;
-    st = project(r, &w->key, fresh, x, s->T_k - s->ready);
-    return st == ATTN_OK && stack != ATTN_STACK_CROSS
-               ? place(r, &w->key_norm, r->model->forms[stack][layer].rope, fresh, shape->num_key_value_heads, shape->head_dim)
-               : st;
-}
-
-static attn_status project_value(attn_run *r, attn_stack stack, const attn_self_attention *w, size_t layer, float **value, const float *x)
-{
-    const attn_stack_run *s = &r->stacks[stack];
-    float *fresh;
-    attn_status st = find_rows(r, s, &w->value, layer, s->values, value, &fresh);
-    return st == ATTN_OK && s->ready < s->T_k ? project(r, &w->value, fresh, x, s->T_k - s->ready) : st;
+    const attn_layer_form *form = &r->model->forms[stack][layer];
+    attn_status st = place(r, &w->query_norm, form->rope, query, shape->num_attention_heads, shape->head_dim);
+    for (size_t n = 0; st == ATTN_OK && form->query_factor != 0 && n < r->T * w->query.w.n; n++)
+        query[n] *= form->query_factor;
+    return st;
 }
 
 static attn_status project_all(attn_run *r, attn_stack stack, const attn_self_attention *w, const attn_layer_want *want, buffers *b, size_t layer,
                                const float *x)
 {
-    bool is_cached = r->stacks[stack].keys != NULL;
-    const float *from = stack == ATTN_STACK_CROSS ? r->memory : x;
-    attn_status st = needs(want, ATTN_QUERY) ? project_query(r, stack, w, layer, &b->query, x) : ATTN_OK;
+    const attn_stack_run *s = &r->stacks[stack];
+    const attn_stack_shape *shape = &r->model->shapes[stack];
+    projection p = { .count = 0 };
+    attn_status st = ATTN_OK;
+    bool crosses = stack == ATTN_STACK_CROSS, is_cached = s->keys != NULL;
+    if (needs(want, ATTN_QUERY)) {
+        b->query = attn_take_floats(r, r->T, w->query.w.n);
+        st = b->query ? ATTN_OK : ATTN_E_NOMEM;
+        if (st == ATTN_OK)
+            add_part(&p, &w->query, b->query);
+    }
+    if (st == ATTN_OK && crosses) /* keys and values are of other rows */
+        st = project(r, &p, x, r->T);
     if (st == ATTN_OK && (is_cached || needs(want, ATTN_KEY)))
-        st = project_key(r, stack, w, layer, &b->key, from);
+        st = add_rows(r, s, &p, &w->key, layer, s->keys, &b->key);
     if (st == ATTN_OK && (is_cached || needs(want, ATTN_VALUE)))
-        st = project_value(r, stack, w, layer, &b->value, from);
+        st = add_rows(r, s, &p, &w->value, layer, s->values, &b->value);
+    if (st == ATTN_OK)
+        st = crosses ? project(r, &p, r->memory, s->T_k - s->ready) : project(r, &p, x, r->T);
+    if (st == ATTN_OK && b->query)
+        st = place_query(r, stack, w, layer, b->query);
+    if (st == ATTN_OK && b->key && !crosses && s->ready < s->T_k)
+        st = place(r, &w->key_norm, r->model->forms[stack][layer].rope, b->key + s->ready * w->key.w.n, shape->num_key_value_heads, shape->head_dim);
     return st;
 }
 

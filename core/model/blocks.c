@@ -44,7 +44,7 @@ bool attn_run_go_on(attn_run *r)
 /* 1e17 squared, times as many columns as any model has, is within float32. */
 static const float max_sum = 1e17f;
 
-enum { BLOCK = 16384 }; /* elements worth handing to another thread */
+enum { BLOCK = 16384, NORM_BLOCK = 8192 }; /* elements worth handing to another thread */
 
 typedef struct norm_task {
     const attn_kernels *kernels;
@@ -111,7 +111,8 @@ static attn_status run_norm(attn_run *r, const attn_norm *norm, norm_task *t)
     t->norm = norm;
     t->kind = r->model->norm_kind;
     t->eps = r->model->norm_eps;
-    t->rows = BLOCK / t->width + 1;
+    size_t threads = (size_t)attn_runtime_threads(r->runtime), tasks = t->num * t->width / NORM_BLOCK + 1;
+    t->rows = attn_ceil_div(t->num, tasks > 1 ? attn_round_up(tasks, threads) : 1);
     attn_parallel(r->runtime, attn_ceil_div(t->num, t->rows), norm_rows, t);
     return t->overflow ? attn_fail(r->err, ATTN_E_OVERFLOW, "hidden_states", "a hidden state is too large for float32") : ATTN_OK;
 }
@@ -262,9 +263,8 @@ attn_status attn_block_gated_feed_forward(attn_run *r, const attn_feed_forward *
     size_t T = r->T, D = r->model->info.hidden_size, F = w->up.w.n;
     attn_arena_mark mark = attn_arena_save(r->arena);
     float *gate = attn_take_floats(r, T, F), *up = gate ? attn_take_floats(r, T, F) : NULL;
-    attn_status st = up ? attn_linear(r->runtime, gate, F, x, D, T, &w->gate.w, w->gate.bias, r->model->act, r->arena, r->err) : ATTN_E_NOMEM;
-    if (st == ATTN_OK)
-        st = attn_linear(r->runtime, up, F, x, D, T, &w->up.w, w->up.bias, ATTN_ACT_NONE, r->arena, r->err);
+    const attn_linear_part both[] = { { gate, F, &w->gate.w, w->gate.bias, r->model->act }, { up, F, &w->up.w, w->up.bias, ATTN_ACT_NONE } };
+    attn_status st = up ? attn_linears(r->runtime, both, 2, x, D, T, r->arena, r->err) : ATTN_E_NOMEM;
     if (st == ATTN_OK) {
         all_rows(r, attn_runtime_table(r->runtime)->mul_row, up, gate, T * F);
         st = attn_linear(r->runtime, y, D, up, F, T, &w->down.w, w->down.bias, ATTN_ACT_NONE, r->arena, r->err);

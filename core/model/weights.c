@@ -1,14 +1,16 @@
 /* weights.c - from the tensors of a file to one block of memory in the form that the kernels read.
  *
  * Two passes over the bind table. Binding finds and checks every tensor, adds up the block, takes it, and says where in it everything will lie: memory that nobody
- * has touched is not there yet, so that costs next to nothing. Packing fills it, at once or when the model is first asked. A matrix is widened and packed a few
- * panels at a time, through a scratch of that size, and its pages in the mapped file are given back at once: the weights are never held twice.
+ * has touched is not there yet, so that costs next to nothing. Packing fills it, at once or when the model is first asked: a tensor is widened and packed a few
+ * panels at a time, through a scratch of that size, by several threads, and its pages in the mapped file are given back: the weights are never held twice.
+ * Pieces are given out in the table's order, so that a fault is reported of the first tensor that has one, whatever thread finds it.
  * Before either it is known what the model takes, and one that would not fit is refused before anything of it is converted. A table that the file repeats
  * under another name (a head that is the embeddings) is held once.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/weights.h"
 #include "math/runtime.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,10 +27,11 @@ typedef struct binding {
     size_t n, k;          /* what is kept: [n, k], or [n] with k = 1 */
     slice rows;           /* where the file has these n rows (transposed: columns) */
     size_t offset, bytes; /* in the block; 0 bytes: those of an earlier table, which holds the same */
+    size_t left;          /* rows not filled yet, while packing */
 } binding;
 
 typedef struct attn_packing {
-    const attn_runtime *rt;
+    attn_runtime *rt;
     const attn_kernels *kernels;
     const attn_gemm *gemm;
     const attn_bind_table *table;
@@ -40,13 +43,11 @@ typedef struct attn_packing {
     char *block;  /* where it begins */
     size_t rows;  /* of a matrix that are converted at a time: whole panels, about SOME_ROWS */
     size_t step;  /* elements of that, of whichever has most */
-    uint8_t *raw; /* scratch for that much: as in the file */
-    float *wide;  /* and as float32 */
     attn_error *err;
 } attn_packing;
 typedef attn_packing binder;
 
-enum { ALIGN = 64, HUGE_PAGE = 2 << 20, NAME = 256, SOME_ROWS = 192 };
+enum { ALIGN = 64, HUGE_PAGE = 2 << 20, NAME = 256, SOME_ROWS = 192, MOST_PACKERS = 8 };
 
 static size_t element_bytes(attn_dtype type)
 {
@@ -291,77 +292,148 @@ static void widen(const attn_kernels *k, float *dst, const void *src, attn_dtype
         k->from_bfloat16(dst, src, n);
 }
 
-/* n elements of a tensor as float32 at `to` of b->wide, by way of b->raw since a file aligns nothing. */
-static void read_floats(binder *b, const attn_tensor *t, size_t first, size_t n, size_t to)
+/* Those who pack: as many as threads, but few enough for memory, which takes scratch for each. */
+typedef struct packers {
+    const binder *b;
+    pthread_mutex_t lock; /* of what follows, and of each binding's `left` */
+    size_t binding, row;  /* the next piece */
+    size_t fault;         /* the first binding with a number that is not finite, or the count */
+    uint8_t *raw;         /* scratch of b->step elements for each packer: as in the file */
+    float *wide;          /* and as float32 */
+} packers;
+
+/* What one of them has in hand: rows [first, first + rows) of what is kept of a binding. */
+typedef struct piece {
+    const binder *b;
+    binding *d;
+    size_t first, rows;
+    uint8_t *raw;
+    float *wide;
+} piece;
+
+static size_t packers_of(const binder *b)
 {
-    size_t size = element_bytes(t->type);
-    memcpy(b->raw, t->data + first * size, n * size);
-    widen(b->kernels, b->wide + to, b->raw, t->type, n);
+    return attn_least(MOST_PACKERS, (size_t)attn_runtime_threads(b->rt));
 }
 
-/* Rows [first, first + rows) of what is kept, into b->wide: [rows, k], or [k, rows] where the file has it transposed. False: one is not finite. */
-static bool read_rows(binder *b, const binding *d, size_t first, size_t rows)
+/* n elements of the tensor as float32 at `to` of wide, by way of raw since a file aligns nothing. */
+static void read_floats(const piece *p, size_t first, size_t n, size_t to)
 {
+    const attn_tensor *t = p->d->tensor;
+    size_t size = element_bytes(t->type);
+    const uint8_t *from = t->data + first * size;
+    if (t->type != ATTN_DTYPE_F32)
+        from = memcpy(p->raw, from, n * size);
+    widen(p->b->kernels, p->wide + to, from, t->type, n);
+}
+
+/* The piece's rows into wide: [rows, k], or [k, rows] where the file has it transposed. False: one is not finite. */
+static bool read_rows(const piece *p)
+{
+    const binding *d = p->d;
     const slice *s = &d->rows;
     bool transposed = d->store & ATTN_STORE_TRANSPOSED;
     size_t width = d->tensor->shape[1]; /* of a transposed one */
-    for (size_t i = 0, run; i < rows; i += run) {
-        size_t within = (first + i) % s->length, from = (first + i) / s->length * s->group + s->start + within;
-        run = attn_least(rows - i, s->length - within);
+    for (size_t i = 0, run; i < p->rows; i += run) {
+        size_t within = (p->first + i) % s->length, from = (p->first + i) / s->length * s->group + s->start + within;
+        run = attn_least(p->rows - i, s->length - within);
         if (!transposed)
-            read_floats(b, d->tensor, from * d->k, run * d->k, i * d->k);
+            read_floats(p, from * d->k, run * d->k, i * d->k);
         else
             for (size_t c = 0; c < d->k; c++)
-                read_floats(b, d->tensor, c * width + from, run, c * rows + i);
+                read_floats(p, c * width + from, run, c * p->rows + i);
     }
-    return b->kernels->all_finite(b->wide, rows * d->k);
+    return p->b->kernels->all_finite(p->wide, p->rows * d->k);
 }
 
-static bool fill_panels(binder *b, const binding *d, float *dst)
+static void fill_floats(const piece *p, float *dst)
 {
-    bool transposed = d->store & ATTN_STORE_TRANSPOSED;
-    for (size_t i = 0, rows; i < d->n; i += rows) {
-        rows = attn_least(d->n - i, b->rows);
-        if (!read_rows(b, d, i, rows))
-            return false;
-        attn_gemm_pack(b->gemm, dst + i * d->k, b->wide, rows, d->k, transposed ? 1 : (ptrdiff_t)d->k, transposed ? (ptrdiff_t)rows : 1);
-    }
-    return true;
+    for (size_t j = 0; (p->d->store & ATTN_STORE_PLUS_ONE) && j < p->rows * p->d->k; j++)
+        p->wide[j] += 1;
+    memcpy(dst, p->wide, p->rows * p->d->k * sizeof *dst);
 }
 
-static bool fill_floats(binder *b, const binding *d, float *dst)
+static bool fill(const piece *p)
 {
-    for (size_t i = 0, rows; i < d->n; i += rows) {
-        rows = attn_least(d->n - i, b->rows);
-        if (!read_rows(b, d, i, rows))
-            return false;
-        for (size_t j = 0; (d->store & ATTN_STORE_PLUS_ONE) && j < rows * d->k; j++)
-            b->wide[j] += 1;
-        memcpy(dst + i * d->k, b->wide, rows * d->k * sizeof *dst);
-    }
-    return true;
-}
-
-static bool fill_table(binder *b, const binding *d, void *dst)
-{
-    const attn_tensor *t = d->tensor;
-    for (size_t i = 0; i < d->n && d->bytes > 0; i += b->rows)
-        if (!read_rows(b, d, i, attn_least(d->n - i, b->rows)))
-            return false;
-    if (d->bytes > 0)
-        memcpy(dst, t->data, t->bytes);
-    return true;
-}
-
-static attn_status fill(binder *b, const binding *d)
-{
-    void *dst = b->block + d->offset;
+    const binding *d = p->d;
     unsigned kind = d->store & ATTN_STORE_KINDS;
-    bool finite = kind == ATTN_STORE_PANELS ? fill_panels(b, d, dst) : kind == ATTN_STORE_TABLE ? fill_table(b, d, dst) : fill_floats(b, d, dst);
-    attn_file_drop(d->tensor->data, d->tensor->bytes);
+    bool transposed = d->store & ATTN_STORE_TRANSPOSED;
+    size_t at = p->first * d->k, size = element_bytes(d->tensor->type);
+    char *block = p->b->block + d->offset;
+    if (d->bytes == 0)
+        return true; /* its twin is looked at */
+    if (!read_rows(p))
+        return false;
+    if (kind == ATTN_STORE_PANELS)
+        attn_gemm_pack(p->b->gemm, (float *)(void *)block + at, p->wide, p->rows, d->k, transposed ? 1 : (ptrdiff_t)d->k, transposed ? (ptrdiff_t)p->rows : 1);
+    else if (kind == ATTN_STORE_TABLE)
+        memcpy(block + at * size, d->tensor->data + at * size, p->rows * d->k * size);
+    else
+        fill_floats(p, (float *)(void *)block + at);
+    return true;
+}
+
+/* The next piece; false: there is none, or what is left lies behind a fault. */
+static bool take_piece(packers *all, piece *p)
+{
+    const binder *b = all->b;
+    pthread_mutex_lock(&all->lock);
+    bool taken = all->binding < all->fault;
+    if (taken) {
+        p->d = &b->list[all->binding];
+        p->first = all->row;
+        p->rows = attn_least(p->d->k == 1 ? b->step : b->rows, p->d->n - p->first);
+        all->row += p->rows;
+        if (all->row == p->d->n) {
+            all->binding++;
+            all->row = 0;
+        }
+    }
+    pthread_mutex_unlock(&all->lock);
+    return taken;
+}
+
+/* The last piece of a tensor gives its pages back. */
+static void put_piece(packers *all, const piece *p, bool finite)
+{
+    pthread_mutex_lock(&all->lock);
     if (!finite)
-        return attn_fail(b->err, ATTN_E_FORMAT, attn_at(d->tensor->file, d->tensor->name).text, "holds a value that is not finite");
-    return ATTN_OK;
+        all->fault = attn_least(all->fault, (size_t)(p->d - all->b->list));
+    p->d->left -= p->rows;
+    bool is_last = p->d->left == 0;
+    pthread_mutex_unlock(&all->lock);
+    if (is_last)
+        attn_file_drop(p->d->tensor->data, p->d->tensor->bytes);
+}
+
+static void pack_pieces(void *ctx, size_t i, int slot)
+{
+    (void)slot;
+    packers *all = ctx;
+    piece p = { .b = all->b, .raw = all->raw + i * all->b->step * sizeof(float), .wide = all->wide + i * all->b->step };
+    while (take_piece(all, &p))
+        put_piece(all, &p, fill(&p));
+}
+
+static attn_status fill_all(binder *b)
+{
+    size_t n = packers_of(b);
+    packers all = { .b = b, .fault = b->count, .raw = attn_calloc(n, b->step * sizeof(float)), .wide = attn_calloc(n, b->step * sizeof(float)) };
+    attn_status st = all.raw && all.wide ? ATTN_OK : attn_fail_memory(b->err);
+    if (st == ATTN_OK) {
+        for (size_t i = 0; i < b->count; i++)
+            b->list[i].left = b->list[i].n;
+        pthread_mutex_init(&all.lock, NULL);
+        attn_parallel(b->rt, n, pack_pieces, &all);
+        pthread_mutex_destroy(&all.lock);
+    }
+    if (st == ATTN_OK && all.fault < b->count) {
+        const attn_tensor *t = b->list[all.fault].tensor;
+        st = attn_fail(b->err, ATTN_E_FORMAT, attn_at(t->file, t->name).text, "holds a value that is not finite");
+    }
+    attn_free(all.raw);
+    attn_free(all.wide);
+    return st;
 }
 
 static const char *dtype_of(const binder *b)
@@ -373,13 +445,15 @@ static const char *dtype_of(const binder *b)
     return names[b->list[0].tensor->type];
 }
 
-/* The block, the scratch, and the pages of the one tensor that is being packed: what opening takes at most at a time. */
+/* The block, the scratch, and the pages of a tensor that is being packed: what opening takes at most at a time. Of the next one, which another thread may have begun,
+ * the system can take pages back: they are the file's. */
 static uint64_t needed_bytes(const binder *b)
 {
     uint64_t largest = 0;
     for (size_t i = 0; i < b->count; i++)
         largest = b->list[i].tensor->bytes > largest ? b->list[i].tensor->bytes : largest;
-    return attn_plus(attn_plus(b->bytes, ALIGN), attn_plus(attn_times(b->step, 2 * sizeof(float)), largest));
+    uint64_t scratch = attn_times(packers_of(b), attn_times(b->step, 2 * sizeof(float)));
+    return attn_plus(attn_plus(b->bytes, ALIGN), attn_plus(scratch, largest));
 }
 
 static attn_status check_memory(const binder *b)
@@ -441,7 +515,7 @@ static void free_packing(binder *b)
     attn_free(b);
 }
 
-attn_status attn_weights_bind(attn_weights *out, const attn_runtime *rt, const attn_bind_table *table, const attn_checkpoint *c, const attn_bind_sizes *sizes,
+attn_status attn_weights_bind(attn_weights *out, attn_runtime *rt, const attn_bind_table *table, const attn_checkpoint *c, const attn_bind_sizes *sizes,
                               const attn_bind_targets *to, attn_error *err)
 {
     *out = (attn_weights){ 0 };
@@ -472,17 +546,8 @@ attn_status attn_weights_pack(attn_weights *w, attn_error *err)
     binder *b = w->packing;
     b->err = err;
     attn_status st = check_memory(b);
-    if (st == ATTN_OK) {
-        b->raw = attn_malloc(b->step * sizeof(float));
-        b->wide = attn_malloc(b->step * sizeof(float));
-        st = b->raw && b->wide ? ATTN_OK : attn_fail_memory(err);
-    }
-    for (size_t i = 0; i < b->count && st == ATTN_OK; i++)
-        st = fill(b, &b->list[i]);
-    attn_free(b->raw);
-    attn_free(b->wide);
-    b->raw = NULL;
-    b->wide = NULL;
+    if (st == ATTN_OK)
+        st = fill_all(b);
     if (st == ATTN_OK) {
         free_packing(b);
         w->packing = NULL;

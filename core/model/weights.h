@@ -108,8 +108,8 @@ typedef struct attn_weights {
  * ATTN_E_FORMAT (missing, misshapen), ATTN_E_UNSUPPORTED (a dtype that holds no weights), ATTN_E_LIMIT (more memory than there is: the two figures
  * are in the text, and in need and limit; nothing was read), ATTN_E_NOMEM.
  * The checkpoint's tensors that were found are marked used. */
-ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, const attn_runtime *, const attn_bind_table *, const attn_checkpoint *,
-                                              const attn_bind_sizes *, const attn_bind_targets *, attn_error *);
+ATTN_MUST_CHECK attn_status attn_weights_bind(attn_weights *out, attn_runtime *, const attn_bind_table *, const attn_checkpoint *, const attn_bind_sizes *,
+                                              const attn_bind_targets *, attn_error *);
 
 /* Widens and packs, and gives the pages of the file back. ATTN_E_LIMIT as above, by what is free now; ATTN_E_FORMAT (not finite), ATTN_E_NOMEM; after either it may be
  * called again. */

@@ -785,7 +785,7 @@ class Shutdown(Case):
             self.assertEqual(server.process.wait(PATIENCE), 0)
 
     def test_queued_work_is_finished(self):
-        with Server("--threads", "1", *BATCHES) as server, busy(server, 100) as s, server.connect() as waiting:
+        with Server("--threads", "1", *BATCHES) as server, busy(server, 3 if is_sanitized() else 100) as s, server.connect() as waiting:
             server.wait_for("attnd_running_requests", 1)
             waiting.sendall(request_bytes(SMALL))
             server.wait_for("attnd_queue_length", 1)

@@ -12,7 +12,7 @@ function drawn(document) {
     for (let at = heading && heading.nextElementSibling; at && at.tagName !== "H3"; at = at.nextElementSibling)
         if (at.tagName === "DL") fields.push(...[...at.children].map((row) => row.querySelector(".name").textContent));
     const nowhere = [...document.querySelectorAll('a[href^="#"]')].filter((a) => !document.getElementById(a.getAttribute("href").slice(1)));
-    return { failed: texts(".failed"), operations: ids(".operation"), schemas: ids(".schema"), fields, links_to_nowhere: nowhere.map((a) => a.href) };
+    return { failed: texts(".failed"), operations: ids(".operation:not(.scheme)"), schemes: ids(".scheme"), schemas: ids(".schema"), fields, links_to_nowhere: nowhere.map((a) => a.href) };
 }
 
 function open(document) {

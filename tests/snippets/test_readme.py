@@ -216,6 +216,7 @@ class Pages(Readme):
         operations = [operation["operationId"] for item in contract["paths"].values() for operation in item.values()]
         self.assertEqual(drawn["failed"], [])
         self.assertEqual(drawn["operations"], operations)
+        self.assertEqual(drawn["schemes"], ["key-" + name for name in contract["components"]["securitySchemes"]])
         self.assertEqual(drawn["schemas"], list(contract["components"]["schemas"]))
         fields = contract["components"]["schemas"]["AttentionRequest"]["properties"]
         self.assertEqual(sorted(drawn["fields"]), sorted(fields))

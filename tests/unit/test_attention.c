@@ -659,7 +659,10 @@ START_TEST(a_deadline_is_seen_in_the_middle)
     attn_attention_out out = out_of(&c.in, &r);
     attn_cancel soon = { .deadline_ns = attn_clock_ns() + 3000000 };
     ck_assert_int_eq(attend(runtime, &c.in, &out, &soon, NULL), ATTN_E_CANCELLED);
-    ck_assert(isnan(r.context[r.vectors - 1])); /* the last block was never begun */
+    size_t left = 0;
+    for (size_t i = 0; i < r.vectors; i++)
+        left += isnan(r.context[i]) != 0;
+    ck_assert_uint_gt(left, 0); /* some blocks were never begun */
     free(r.context);
     case_free(&c);
     runtime_free(runtime);

@@ -450,6 +450,53 @@ START_TEST(a_linear_layer_has_the_bits_of_its_rows_one_by_one_for_any_number_of_
 }
 END_TEST
 
+/* Three layers of one x, that differ in n, bias and activation. */
+static void check_linears(attn_runtime *rt, problem *p, const float *bias)
+{
+    size_t n[3] = { p->n, p->n > 70 ? 70 : 1, p->n }, size = attn_most(1, p->m * p->n);
+    attn_arena *arena = attn_arena_new();
+    attn_panels w[3];
+    attn_linear_part parts[3];
+    float *alone = calloc(size, sizeof *alone);
+    for (size_t i = 0; i < 3; i++) {
+        w[i] = (attn_panels){ p->panels.data, n[i], p->k };
+        parts[i] = (attn_linear_part){ calloc(size, sizeof(float)), n[i], &w[i], i == 1 ? NULL : bias, i == 2 ? ATTN_ACT_GELU : ATTN_ACT_NONE };
+    }
+    attn_runtime_enter(rt);
+    ck_assert_int_eq(attn_linears(rt, parts, 3, p->x, p->ldx, p->m, arena, NULL), ATTN_OK);
+    ck_assert_uint_le(attn_arena_peak(arena), attn_linear_bytes(rt, p->m, p->k));
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(attn_linear(rt, alone, n[i], p->x, p->ldx, p->m, &w[i], parts[i].bias, parts[i].act, arena, NULL), ATTN_OK);
+        ck_assert_mem_eq(alone, parts[i].y, p->m * n[i] * sizeof *alone);
+        free(parts[i].y);
+    }
+    attn_runtime_leave(rt);
+    attn_arena_free(arena);
+    free(alone);
+}
+
+static void linears_body(void)
+{
+    static const size_t shapes[][3] = { { 1, 200, 40 }, { 8, 384, 384 }, { 100, 97, 33 }, { 150, 130, 33 }, { 300, 515, 70 } };
+    for (int threads = 1; threads <= 3; threads++) {
+        attn_runtime *rt = NULL;
+        attn_runtime_options options = { .threads = threads, .kernels = table->name };
+        ck_assert_int_eq(attn_runtime_new(&rt, &options, NULL), ATTN_OK);
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+            problem p = make(shapes[s][0], shapes[s][1], shapes[s][2]);
+            check_linears(rt, &p, p.w);
+            release(&p);
+        }
+        attn_runtime_free(rt);
+    }
+}
+
+START_TEST(layers_of_the_same_x_have_the_bits_of_each_alone)
+{
+    each_table(linears_body);
+}
+END_TEST
+
 static bool no_memory(void *ctx, size_t bytes)
 {
     (void)ctx;
@@ -514,6 +561,7 @@ int main(void)
     tcase_add_test(c, columns_cut_out_of_panels_are_packed_columns);
     tcase_add_test(c, sizes_that_do_not_agree_are_refused_not_aborted_on);
     tcase_add_test(c, a_linear_layer_has_the_bits_of_its_rows_one_by_one_for_any_number_of_threads);
+    tcase_add_test(c, layers_of_the_same_x_have_the_bits_of_each_alone);
     tcase_add_test(c, a_linear_layer_reports_wrong_sizes_and_missing_memory);
     tcase_add_test(c, each_table_has_its_kernel_and_a_name_for_it);
     suite_add_tcase(suite, c);

@@ -121,16 +121,43 @@ typedef struct api_reply {
     void (*stage)(void *ctx, api_stage, uint64_t ns);
 } api_reply;
 
+enum {
+    API_MEETING_RUNS = 8,           /* requests in one run at most */
+    API_MEETING_TOKENS = 48,        /* of all of them: more gain nothing (tests/bench/SPEED.md) */
+    API_MEETING_EACH = 12,          /* tokens of one: longer ones gain nothing */
+    API_MEETING_EACH_OF_LARGE = 24, /* likewise, of a model whose weights are more than */
+    API_MEETING_LARGE_BYTES = 128 << 20,
+    API_MEETING_BYTES = 8 * API_BLOCK_BYTES, /* of an answer: it is given away without waiting for its client, who would keep the others waiting */
+};
+
+/* Requests that meet in one run (attn_model_run_joint): the host's, and those of guests. Where a host has a small run it does not run it yet but calls `more`,
+ * which may hand another request to api_handle, as a guest, on this thread and in this arena. A guest whose run fits the others' does the same; the last of them
+ * runs all, then each ends its answer and returns, the host last. A guest that does not fit, or could not be answered without waiting, declines: nothing
+ * of it was sent, and it can be handled again. */
+typedef struct api_meeting {
+    void *ctx;
+    void (*more)(void *ctx);
+    /* api's own; 0 at first. */
+    attn_joint_run runs[API_MEETING_RUNS];
+    const attn_model *model;
+    size_t num, tokens;
+    bool done;       /* they were run */
+    uint64_t run_ns; /* which took so long */
+} api_meeting;
+
 /* What a worker lends to a request. */
 typedef struct api_worker {
     attn_arena *arena; /* reset by the server afterwards */
     attn_cancel *cancel;
-    size_t model; /* [out] which of service->models the request was about, counted from 1; 0: none, or none that there is */
+    api_meeting *meeting; /* NULL: the request is run alone */
+    bool is_guest;        /* of the meeting */
+    bool declined;        /* [out] the guest declined */
+    size_t model;         /* [out] which of service->models the request was about, counted from 1; 0: none, or none that there is */
 } api_worker;
 
 /* Runs a checked request and sends its answer, a problem's included: *outcome says what it was (API_OK, or the code). Returns ATTN_OK when the answer is complete; another
  * status when it broke off after it began (the server then ends the connection so that the client sees it), or when not even a problem could be sent; `err` says
- * why. The caller of an API_WORK route brackets the call with attn_runtime_enter and attn_runtime_leave (and a give that waits leaves meanwhile), so that idle threads
+ * why (of a guest that declined, ATTN_E_CANCELLED, and nothing was sent). The caller of an API_WORK route brackets the call with attn_runtime_enter and attn_runtime_leave (and a give that waits leaves meanwhile), so that idle threads
  * help. Other routes need no worker. */
 ATTN_MUST_CHECK attn_status api_handle(const api_service *, const api_request *, const api_route *, api_worker *, api_reply *, api_code *outcome,
                                        attn_error *err);

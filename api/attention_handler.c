@@ -14,6 +14,7 @@ typedef struct answer {
     api_encode encode;
     attn_generation *generation; /* in progress, in lines; NULL: a run is of a whole input */
     int32_t *next;               /* gets the token it chooses; NULL: none */
+    bool met;                    /* the run was one of several */
     uint64_t sink_ns;            /* in the encoder and in those who feed it, waiting for the client included */
 } answer;
 
@@ -46,7 +47,39 @@ static attn_status run_operator(const answer *a, size_t b, const attn_sink *sink
     return attn_operator_run(rt, &in, &a->plan->inputs[b].keep[0], worker->arena, worker->cancel, sink, a->call->err);
 }
 
-static attn_status run_input(const answer *a, size_t b, const attn_sink *sink)
+/* Whether the answer's run may be one of a meeting's. */
+static bool may_meet(const api_worker *worker, const api_plan *plan)
+{
+    const api_meeting *m = worker->meeting;
+    if (!m || !api_plan_is_small(plan) || plan->response_bytes > API_MEETING_BYTES || m->num == API_MEETING_RUNS)
+        return false;
+    const api_plan_input *in = &plan->inputs[0];
+    return m->num == 0 || (m->model == plan->model->model && m->tokens + in->model.T <= API_MEETING_TOKENS && attn_keep_joins(m->runs[0].keep, &in->keep[0]));
+}
+
+/* With others that are asked for here, where there are any. */
+static attn_status meet(answer *a, const attn_sink *sink)
+{
+    const api_plan_input *in = &a->plan->inputs[0];
+    const api_worker *worker = a->call->worker;
+    api_meeting *m = worker->meeting;
+    attn_joint_run *mine = &m->runs[m->num++];
+    *mine = (attn_joint_run){ .input = &in->model, .keep = in->keep, .cancel = worker->cancel, .sink = sink, .err = a->call->err };
+    m->model = a->plan->model->model;
+    m->tokens += in->model.T;
+    if (m->num < API_MEETING_RUNS && m->tokens < API_MEETING_TOKENS)
+        m->more(m->ctx);
+    if (!m->done) {
+        uint64_t begin = attn_clock_ns();
+        attn_model_run_joint(m->model, m->runs, m->num, worker->arena);
+        m->run_ns = attn_clock_ns() - begin;
+        m->done = true;
+    }
+    a->met = true;
+    return mine->status;
+}
+
+static attn_status run_input(answer *a, size_t b, const attn_sink *sink)
 {
     const api_plan *plan = a->plan;
     const api_plan_input *in = &plan->inputs[b];
@@ -57,6 +90,8 @@ static attn_status run_input(const answer *a, size_t b, const attn_sink *sink)
         return run_operator(a, b, sink);
     if (in->span == API_SPAN_REST && !keeps_any(plan, b))
         return ATTN_OK;
+    if (may_meet(worker, plan))
+        return meet(a, sink);
     return attn_model_run(plan->model->model, &in->model, in->keep, worker->arena, worker->cancel, sink, a->call->err);
 }
 
@@ -71,7 +106,8 @@ static attn_status answer_input(answer *a, size_t b)
         attn_sink sink = api_collect_sink(&collect);
         uint64_t begin = attn_clock_ns();
         st = run_input(a, b, &sink);
-        a->encode.compute_ns += attn_clock_ns() - begin - collect.ns;
+        uint64_t took = a->met ? worker->meeting->run_ns : attn_clock_ns() - begin;
+        a->encode.compute_ns += took > collect.ns ? took - collect.ns : 0;
     }
     if (st == ATTN_OK)
         st = api_collect_end(&collect, a->call->err);
@@ -237,8 +273,13 @@ attn_status api_handle_attention(api_call *call)
     api_attention_request req;
     api_plan plan;
     api_out out;
-    if (!api_plan_request(call, call->service, &req, &plan) || !api_plan_refuse(call, &plan) || !api_call_reserve(call, plan.price.bytes) ||
-        !load_model(call, &plan))
+    if (!api_plan_request(call, call->service, &req, &plan) || !api_plan_refuse(call, &plan))
+        return ATTN_E_INPUT;
+    if (call->worker->is_guest && !(may_meet(call->worker, &plan) && attn_model_is_loaded(plan.model->model))) {
+        call->worker->declined = true;
+        return ATTN_E_CANCELLED;
+    }
+    if (!api_call_reserve(call, plan.price.bytes) || !load_model(call, &plan))
         return ATTN_E_INPUT;
     attn_arena_expect(call->worker->arena, plan.price.bytes);
     answer a = {

@@ -144,6 +144,15 @@ static bool take_operator(api_call *call, api_plan *plan)
     return true;
 }
 
+bool api_plan_is_small(const api_plan *plan)
+{
+    const api_plan_input *in = &plan->inputs[0];
+    bool large = plan->model && attn_model_get_info(plan->model->model)->bytes > API_MEETING_LARGE_BYTES;
+    return plan->model && plan->num_inputs == 1 && plan->num_stacks == 1 && plan->request->max_new_tokens == 0 &&
+           in->model.T <= (large ? API_MEETING_EACH_OF_LARGE : API_MEETING_EACH) && plan->encoder->order != API_ORDER_LAYERS &&
+           attn_model_joins(plan->model->model, &in->keep[0]);
+}
+
 /* ---- the price ---------------------------------------------------------------------------------------------------------- */
 
 /* From the first token to be chosen to the last tensor held: what input b takes. */
@@ -158,6 +167,8 @@ static attn_price input_price(const api_call *call, const api_plan *plan, size_t
     else
         run = api_operator_item_price(call->service->runtime, plan->request, &plan->shape, &in->keep[0]);
     run.bytes = attn_plus(run.bytes, api_collect_bytes(plan, b));
+    if (api_plan_is_small(plan))
+        run.bytes = attn_plus(run.bytes, attn_model_joint_bytes(plan->model->model, in->model.T));
     if (plan->generates) {
         attn_price generation = api_generate_price(plan, b);
         run.flops = attn_plus(run.flops, generation.flops);
@@ -256,6 +267,10 @@ bool api_plan_request(api_call *call, const api_service *reader, api_attention_r
         !api_read_attention(reader, &call->form, body, length, call->worker->arena, req, &call->problem))
         return false;
     bool has_text = req->kind != API_INPUT_EMBEDDINGS && req->kind != API_INPUT_QKV;
+    if (!has_text && call->worker->is_guest) { /* no model: it will not fit, and is to find its body when it comes again */
+        call->worker->declined = true;
+        return false;
+    }
     if (!has_text && call->reply->body_read)
         call->reply->body_read(call->reply->ctx);
     return api_plan_make(call, req, plan);

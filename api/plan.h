@@ -127,6 +127,9 @@ bool api_plan_refuse(api_call *, const api_plan *);
 /* Plans again, now that it is known what was generated: selections, price, length of the answer. */
 bool api_plan_again(api_call *, api_plan *);
 
+/* Is it one run, so short that several in one take less time than one after the other (API_MEETING_EACH), of a model that can be run so? */
+bool api_plan_is_small(const api_plan *);
+
 /* Fills tokens, decoder_tokens and model of plan->inputs, without what is to be generated: texts tokenized, ids checked, rows of embeddings found. Lengths are held
  * against the limits, max_new_tokens counted. (inputs.c; called by api_plan_make) */
 bool api_plan_inputs(api_call *, api_plan *);

@@ -161,6 +161,10 @@ bool api_call_reserve(api_call *call, uint64_t bytes)
         return true;
     }
     uint64_t limit = call->service->limits.max_memory_bytes, need = call->reserved > UINT64_MAX - bytes ? UINT64_MAX : call->reserved + bytes;
+    if (st != ATTN_E_LIMIT && call->worker->is_guest) {
+        call->worker->declined = true;
+        return false;
+    }
     if (st == ATTN_E_LIMIT)
         return api_fail_limit(&call->problem, API_MEMORY_LIMIT, NULL, limit, need, "the request may take %llu bytes of memory and at most %llu are allowed",
                               (unsigned long long)need, (unsigned long long)limit);
@@ -222,6 +226,8 @@ attn_status api_handle(const api_service *service, const api_request *request, c
         st = attn_fail(call.err, ATTN_E_INTERNAL, route->path, "this route is answered by the server");
     else if (choose_form(request, route, &call.form, &call.problem)) /* api_check has said yes to it */
         st = handlers[r](&call);
+    if (worker && worker->declined)
+        return ATTN_E_CANCELLED;
     *outcome = call.problem.code; /* of a complete answer too, if it tells of a failure itself */
     if (st == ATTN_OK)
         return ATTN_OK;

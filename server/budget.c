@@ -130,17 +130,20 @@ static attn_status stand_in_line(srv_budget *b, const srv_account *account, uint
     return attn_cancelled(cancel) ? ATTN_E_CANCELLED : ATTN_OK;
 }
 
-attn_status srv_budget_reserve(srv_budget *b, srv_account *account, uint64_t bytes, attn_cancel *cancel)
+static attn_status reserve(srv_budget *b, srv_account *account, uint64_t bytes, bool waits, attn_cancel *cancel)
 {
     attn_status status = ATTN_OK;
     pthread_mutex_lock(&b->lock);
     uint64_t held = account->body + account->reserved;
+    bool must_wait = b->first || !fits(b, bytes);
     if (held > b->limit || bytes > b->limit - held) {
         status = ATTN_E_LIMIT;
+    } else if (must_wait && !waits) {
+        status = ATTN_E_CANCELLED;
     } else {
         bool moved = account->reserved > 0;
         b->moving -= moved;
-        if (b->first || !fits(b, bytes))
+        if (must_wait)
             status = stand_in_line(b, account, bytes, cancel);
         if (status == ATTN_OK) {
             if (!fits(b, bytes))
@@ -156,6 +159,16 @@ attn_status srv_budget_reserve(srv_budget *b, srv_account *account, uint64_t byt
     return status;
 }
 
+attn_status srv_budget_reserve(srv_budget *b, srv_account *account, uint64_t bytes, attn_cancel *cancel)
+{
+    return reserve(b, account, bytes, true, cancel);
+}
+
+attn_status srv_budget_reserve_now(srv_budget *b, srv_account *account, uint64_t bytes)
+{
+    return reserve(b, account, bytes, false, NULL);
+}
+
 void srv_budget_release_body(srv_budget *b, srv_account *account)
 {
     pthread_mutex_lock(&b->lock);
@@ -166,9 +179,8 @@ void srv_budget_release_body(srv_budget *b, srv_account *account)
     pthread_mutex_unlock(&b->lock);
 }
 
-void srv_budget_release(srv_budget *b, srv_account *account)
+void srv_budget_release_reserved(srv_budget *b, srv_account *account)
 {
-    srv_budget_release_body(b, account);
     pthread_mutex_lock(&b->lock);
     uint64_t bytes = account->reserved;
     b->moving -= bytes > 0;
@@ -177,4 +189,10 @@ void srv_budget_release(srv_budget *b, srv_account *account)
         b->overdrawn = NULL;
     give_back(b, bytes);
     pthread_mutex_unlock(&b->lock);
+}
+
+void srv_budget_release(srv_budget *b, srv_account *account)
+{
+    srv_budget_release_body(b, account);
+    srv_budget_release_reserved(b, account);
 }

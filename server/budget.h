@@ -47,10 +47,13 @@ void srv_budget_refund(srv_budget *, uint64_t bytes);
 /* Waits for `bytes` more. ATTN_E_LIMIT: with what the request holds this is more than the limit; ATTN_E_CANCELLED: the cancel was raised or its deadline
  * passed. */
 ATTN_MUST_CHECK attn_status srv_budget_reserve(srv_budget *, srv_account *, uint64_t bytes, attn_cancel *);
+/* The same without waiting: ATTN_E_CANCELLED where that would be needed. */
+ATTN_MUST_CHECK attn_status srv_budget_reserve_now(srv_budget *, srv_account *, uint64_t bytes);
 /* Makes waiters look at their cancels. */
 void srv_budget_wake(srv_budget *);
-/* The body alone is gone; all is gone. */
+/* The body alone is gone; all else; all is gone. */
 void srv_budget_release_body(srv_budget *, srv_account *);
+void srv_budget_release_reserved(srv_budget *, srv_account *);
 void srv_budget_release(srv_budget *, srv_account *);
 
 #endif

@@ -20,9 +20,12 @@
 #include "wire.h"
 
 enum {
-    BODY_FIRST_BYTES = 64 << 10, /* a body's first buffer; it then doubles */
-    BODY_AT_ONCE_BYTES = 1 << 20 /* up to this a Content-Length is believed */
+    BODY_FIRST_BYTES = 64 << 10,  /* a body's first buffer; it then doubles */
+    BODY_AT_ONCE_BYTES = 1 << 20, /* up to this a Content-Length is believed */
+    GUEST_BODY_BYTES = 2048       /* a longer body is no guest's: it may have to be read twice */
 };
+
+_Static_assert(3 * (API_MEETING_BYTES / API_BLOCK_BYTES) < SRV_PIPE_BLOCKS, "an answer of a meeting waits for nobody, though its blocks be a third full");
 
 static void wake_connection(void *ctx)
 {
@@ -347,35 +350,43 @@ static bool check(srv_exchange *x, const char *authorization, api_problem *probl
     return check_codings(x, route, problem) && (route->kind != API_WORK || (may_queue(x, problem) && srv_access_begin(x, problem)));
 }
 
+/* How handling a request ended. */
+typedef struct handled {
+    attn_status status;
+    api_code outcome;
+    attn_error error;
+    bool declined; /* a guest's: it is to be handled again */
+} handled;
+
 /* api's answer, compressed if that is welcome. */
-static attn_status run(srv_exchange *x, attn_arena *arena, api_code *outcome, attn_error *error)
+static handled run(srv_exchange *x, attn_arena *arena, api_meeting *meeting)
 {
+    handled h = { .outcome = API_OK };
     srv_server *s = x->server;
     srv_compress compress;
     api_reply pipe = srv_reply(x), reply = srv_compress_open(&compress, &pipe, &x->codings, &s->budget);
-    api_worker worker = { .arena = arena, .cancel = &x->cancel };
-    attn_status status = api_handle(&s->service, &x->request, x->route, &worker, &reply, outcome, error);
+    api_worker worker = { .arena = arena, .cancel = &x->cancel, .meeting = meeting, .is_guest = x->job.guest };
+    h.status = api_handle(&s->service, &x->request, x->route, &worker, &reply, &h.outcome, &h.error);
+    h.declined = worker.declined;
     atomic_store(&x->model, worker.model);
-    if (status == ATTN_OK)
-        status = srv_compress_end(&compress);
-    if (status == ATTN_E_NOMEM && *outcome == API_OK && reply.recall(reply.ctx)) {
+    if (h.status == ATTN_OK)
+        h.status = srv_compress_end(&compress);
+    if (h.status == ATTN_E_NOMEM && h.outcome == API_OK && reply.recall(reply.ctx)) {
         api_problem problem = { .code = API_OK };
-        api_fail(&problem, *outcome = API_NO_MEMORY, NULL, "no memory for the answer");
-        status = api_send_problem(&problem, x->request_id, &pipe);
+        api_fail(&problem, h.outcome = API_NO_MEMORY, NULL, "no memory for the answer");
+        h.status = api_send_problem(&problem, x->request_id, &pipe);
     }
     srv_compress_close(&compress);
-    return status;
+    return h;
 }
 
 static void answer_inline(srv_exchange *x)
 {
-    api_code outcome = API_OK;
-    attn_error error = { .code = ATTN_OK };
     attn_arena *arena = attn_arena_new();
-    attn_status status = run(x, arena, &outcome, &error);
+    handled h = run(x, arena, NULL);
     attn_arena_free(arena);
-    atomic_store(&x->outcome, (int)outcome);
-    srv_pipe_finish(&x->pipe, status == ATTN_OK);
+    atomic_store(&x->outcome, (int)h.outcome);
+    srv_pipe_finish(&x->pipe, h.status == ATTN_OK);
 }
 
 /* Fills the pipe, or says that a worker must. */
@@ -518,41 +529,98 @@ static void log_failure(const srv_exchange *x, const attn_error *error)
     srv_log(SRV_ERROR, "internal_error", fields, sizeof fields / sizeof *fields);
 }
 
-static attn_status handle(srv_exchange *x, attn_arena *arena, api_code *outcome)
+/* In a meeting: the host's exchange and arena. */
+typedef struct meeting {
+    api_meeting api;
+    srv_exchange *host;
+    attn_arena *arena;
+} meeting;
+
+static handled handle(srv_exchange *x, meeting *m)
 {
     srv_server *s = x->server;
-    attn_error error = { .code = ATTN_OK };
-    attn_runtime_enter(s->runtime);
-    attn_status status = run(x, arena, outcome, &error);
-    attn_runtime_leave(s->runtime);
-    bool ours = *outcome == API_INTERNAL || (status != ATTN_OK && status != ATTN_E_CANCELLED);
-    if (ours && error.code != ATTN_OK)
-        log_failure(x, &error);
-    return status;
+    bool is_host = !x->job.guest; /* a guest's thread is in the runtime already */
+    if (is_host)
+        attn_runtime_enter(s->runtime);
+    handled h = run(x, m->arena, &m->api);
+    if (is_host)
+        attn_runtime_leave(s->runtime);
+    bool ours = h.outcome == API_INTERNAL || (h.status != ATTN_OK && h.status != ATTN_E_CANCELLED);
+    if (ours && h.error.code != ATTN_OK)
+        log_failure(x, &h.error);
+    return h;
+}
+
+/* False: a guest that declined. */
+static bool work(srv_exchange *x, meeting *m)
+{
+    uint64_t waited = attn_clock_ns() - atomic_load(&x->enqueued_at);
+    atomic_store(&x->queued_ns, waited > 0 ? waited : 1);
+    x->request.queued_ns = waited;
+    handled h = handle(x, m);
+    if (h.declined)
+        return false;
+    bool gone = atomic_load(&x->cancel.reason) == ATTN_CLIENT_GONE; /* then what api made of it is nobody's problem */
+    atomic_store(&x->outcome, gone ? API_OK : (int)h.outcome);
+    srv_exchange_free_body(x);
+    srv_budget_release(&x->server->budget, &x->account);
+    srv_access_done(x);
+    srv_jobs_over(x->server->jobs, &x->job); /* before the client can know, and send the next */
+    srv_pipe_finish(&x->pipe, h.status == ATTN_OK);
+    return true;
+}
+
+/* ---- guests: requests that wait, in one run with one that is small (api_meeting) ------------------------------------------ */
+
+static bool may_be_guest(srv_job *job)
+{
+    srv_exchange *x = (srv_exchange *)(void *)job;
+    return x->request.body_length <= GUEST_BODY_BYTES && strcmp(x->route->path, "/v1/attention") == 0 && !attn_cancelled(&x->cancel);
+}
+
+static bool work_as_guest(srv_exchange *x, meeting *m)
+{
+    attn_arena_mark mark = attn_arena_save(m->arena);
+    srv_pipe_set_roomy(&x->pipe, true); /* whoever waits for a client keeps the others waiting */
+    bool done = work(x, m);
+    if (!done) {
+        srv_pipe_set_roomy(&x->pipe, false);
+        srv_budget_release_reserved(&x->server->budget, &x->account);
+    }
+    attn_arena_rewind(m->arena, mark);
+    return done;
+}
+
+static void call_guests(void *ctx)
+{
+    meeting *m = ctx;
+    srv_jobs *jobs = m->host->server->jobs;
+    srv_job *job;
+    srv_pipe_set_roomy(&m->host->pipe, true);
+    while (!m->api.done && (job = srv_jobs_join(jobs, &m->host->job, may_be_guest))) {
+        srv_exchange *x = (srv_exchange *)(void *)job;
+        if (!work_as_guest(x, m)) {
+            srv_jobs_put_back(jobs, job);
+            break;
+        }
+        srv_exchange_drop(x);
+    }
 }
 
 void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
 {
     srv_exchange *x = (srv_exchange *)(void *)job;
+    meeting m = { .api = { .ctx = &m, .more = call_guests }, .host = x, .arena = arena };
     (void)server;
-    uint64_t waited = attn_clock_ns() - atomic_load(&x->enqueued_at);
-    atomic_store(&x->queued_ns, waited > 0 ? waited : 1);
     if (attn_cancelled(&x->cancel)) {
+        uint64_t waited = attn_clock_ns() - atomic_load(&x->enqueued_at);
         bool stopping = atomic_load(&x->cancel.reason) == ATTN_SHUTDOWN;
+        atomic_store(&x->queued_ns, waited > 0 ? waited : 1);
         srv_jobs_over(x->server->jobs, job);
         answer_code(x, stopping ? API_DRAINING : API_DEADLINE,
                     stopping ? "the server is shutting down" : "the request's time was over before a worker was free");
     } else {
-        api_code outcome = API_OK;
-        x->request.queued_ns = waited;
-        attn_status status = handle(x, arena, &outcome);
-        bool gone = atomic_load(&x->cancel.reason) == ATTN_CLIENT_GONE; /* then what api made of it is nobody's problem */
-        atomic_store(&x->outcome, gone ? API_OK : (int)outcome);
-        srv_exchange_free_body(x);
-        srv_budget_release(&x->server->budget, &x->account);
-        srv_access_done(x);
-        srv_jobs_over(x->server->jobs, job); /* before the client can know, and send the next */
-        srv_pipe_finish(&x->pipe, status == ATTN_OK);
+        (void)work(x, &m);
     }
     srv_exchange_drop(x);
 }

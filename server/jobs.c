@@ -29,7 +29,7 @@ struct srv_jobs {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t more;
     srv_job *first, *last;
-    size_t waiting, running, aside;
+    size_t waiting, running, aside, guests;
     size_t alive, idle;    /* threads; of them those that wait for a job */
     bool short_of_threads; /* a job could run, and the system had no thread for it */
     bool closing;
@@ -196,7 +196,7 @@ void srv_jobs_free(srv_jobs *jobs)
 /* Under the lock. */
 static bool is_full(const srv_jobs *jobs)
 {
-    return jobs->closing || jobs->waiting + jobs->running >= jobs->capacity + jobs->threads;
+    return jobs->closing || jobs->waiting + jobs->running + jobs->guests >= jobs->capacity + jobs->threads;
 }
 
 bool srv_jobs_full(srv_jobs *jobs)
@@ -224,11 +224,49 @@ bool srv_jobs_put(srv_jobs *jobs, srv_job *job)
     return fits;
 }
 
+srv_job *srv_jobs_join(srv_jobs *jobs, const srv_job *host, bool (*fits)(srv_job *))
+{
+    pthread_mutex_lock(&jobs->lock);
+    srv_job *job = jobs->running >= jobs->threads && jobs->waiting >= jobs->threads ? jobs->first : NULL;
+    if (job && (job->alone || !fits(job)))
+        job = NULL;
+    if (job) {
+        unlink_job(jobs, job);
+        job->thread = host->thread;
+        job->aside = false;
+        job->guest = true;
+        jobs->guests++;
+    }
+    pthread_mutex_unlock(&jobs->lock);
+    return job;
+}
+
+void srv_jobs_put_back(srv_jobs *jobs, srv_job *job)
+{
+    pthread_mutex_lock(&jobs->lock);
+    job->guest = false;
+    job->alone = true;
+    jobs->guests--;
+    if (!jobs->closing) { /* else it is forgotten with the others */
+        job->next = jobs->first;
+        *(jobs->first ? &jobs->first->before : &jobs->last) = job;
+        jobs->first = job;
+        job->queued = true;
+        jobs->waiting++;
+        call_worker(jobs);
+    }
+    pthread_mutex_unlock(&jobs->lock);
+}
+
 void srv_jobs_over(srv_jobs *jobs, srv_job *job)
 {
     pthread_mutex_lock(&jobs->lock);
-    is_over(&jobs->workers[job->thread]);
-    call_worker(jobs);
+    if (job->guest) {
+        jobs->guests--; /* its host goes on */
+    } else {
+        is_over(&jobs->workers[job->thread]);
+        call_worker(jobs);
+    }
     pthread_mutex_unlock(&jobs->lock);
 }
 
@@ -264,7 +302,13 @@ bool srv_jobs_remove(srv_jobs *jobs, srv_job *job)
 srv_jobs_state srv_jobs_get(srv_jobs *jobs)
 {
     pthread_mutex_lock(&jobs->lock);
-    srv_jobs_state state = { jobs->threads, jobs->capacity, jobs->waiting, jobs->running, jobs->aside, jobs->aside >= MOST_ASIDE || jobs->short_of_threads, 0 };
+    srv_jobs_state state = { .threads = jobs->threads,
+                             .capacity = jobs->capacity,
+                             .waiting = jobs->waiting,
+                             .running = jobs->running,
+                             .guests = jobs->guests,
+                             .aside = jobs->aside,
+                             .crowded = jobs->aside >= MOST_ASIDE || jobs->short_of_threads };
     for (size_t i = 0; i < jobs->threads + MOST_ASIDE; i++) {
         uint64_t since = jobs->workers[i].since_ns;
         if (since && (state.oldest_ns == 0 || since < state.oldest_ns))

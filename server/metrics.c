@@ -214,7 +214,7 @@ static void write_load(srv_server *s, api_out *out)
     srv_budget_state budget = srv_budget_get(&s->budget);
     number(out, "attnd_queue_length", "gauge", "Requests that wait for a worker.", jobs.waiting);
     number(out, "attnd_queue_capacity", "gauge", "Requests that may wait.", jobs.capacity);
-    number(out, "attnd_running_requests", "gauge", "Requests being worked on.", jobs.running);
+    number(out, "attnd_running_requests", "gauge", "Requests being worked on.", jobs.running + jobs.guests);
     number(out, "attnd_waiting_for_clients", "gauge", "Requests whose client reads too slowly; others run meanwhile.", jobs.aside);
     number(out, "attnd_workers", "gauge", "Threads that work on requests.", jobs.threads);
     number(out, "attnd_connections", "gauge", "Open connections.", read_counter(&s->connections));

@@ -200,7 +200,7 @@ static void wait_for_room(srv_pipe *p, uint64_t until)
 /* Under the lock. A writer is not told when blocks are plenty again: it is its own reader that it waits for. */
 static bool is_full(const srv_pipe *p)
 {
-    bool few = p->capacity != SIZE_MAX && atomic_load(&p->blocks->in_use) > p->blocks->plenty;
+    bool few = p->capacity != SIZE_MAX && !p->roomy && atomic_load(&p->blocks->in_use) > p->blocks->plenty;
     return p->count >= (few && p->capacity > SRV_PIPE_FEW_BLOCKS ? SRV_PIPE_FEW_BLOCKS : p->capacity);
 }
 
@@ -244,6 +244,13 @@ attn_status srv_pipe_give(void *ctx, api_block *block)
         p->wake(p->ctx);
     srv_blocks_drop(p->blocks, block);
     return fits ? ATTN_OK : ATTN_E_CANCELLED;
+}
+
+void srv_pipe_set_roomy(srv_pipe *p, bool roomy)
+{
+    pthread_mutex_lock(&p->lock);
+    p->roomy = roomy;
+    pthread_mutex_unlock(&p->lock);
 }
 
 bool srv_pipe_recall(void *ctx)

@@ -52,6 +52,7 @@ typedef struct srv_pipe {
     char content_type[128], etag[32];
     bool started;
     bool eager;          /* ready with the first block */
+    bool roomy;          /* its capacity is its own, however many blocks are in use */
     bool sending;        /* the reader has taken the head: from now on every block counts */
     bool abandoned;      /* nobody will read: blocks are dropped, gives fail */
     bool reader_waits;   /* wake is owed */
@@ -75,6 +76,8 @@ attn_status srv_pipe_give(void *ctx, api_block *);
 void srv_pipe_drop(void *ctx, api_block *);
 /* Forgets all that was started and given, unless the reader has begun: true, and the pipe is as new. */
 bool srv_pipe_recall(void *ctx);
+/* Before the first give: whether all blocks of the capacity are its own, so that an answer of less is written without waiting for the reader. */
+void srv_pipe_set_roomy(srv_pipe *, bool);
 /* Nothing more will come. Not complete: the answer broke off; what was not yet read is dropped. Only the first call counts. */
 void srv_pipe_finish(srv_pipe *, bool complete);
 /* Makes a waiting writer look at its cancel. */

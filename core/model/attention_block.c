@@ -179,35 +179,89 @@ bool attn_run_crosses(const attn_run *r, size_t layer)
     return attn_run_is_whole(r, layer) || r->stacks[ATTN_STACK_CROSS].layer_kept[layer];
 }
 
+static attn_layer_run layer_run(const attn_run *r, attn_stack stack, const attn_layer_want *want, const attn_self_attention *w, size_t layer)
+{
+    const attn_stack_run *s = &r->stacks[stack];
+    return (attn_layer_run){ .runtime = r->runtime,
+                             .arena = r->arena,
+                             .cancel = r->cancel,
+                             .stack = stack,
+                             .choice = &s->choice,
+                             .pool = s->keep->pool,
+                             .analyst = &s->analyst,
+                             .want = *want,
+                             .first_key = s->past,
+                             .w_o = &w->output.w,
+                             .rollout = s->rollout[layer % 2],
+                             .earlier_rollout = layer > 0 ? s->rollout[(layer - 1) % 2] : NULL };
+}
+
+/* One input in a run of several. */
+typedef struct part_layer {
+    attn_operator_input in;
+    attn_layer_run run;
+} part_layer;
+
+uint64_t attn_part_bytes(void)
+{
+    return attn_arena_bytes(1, sizeof(part_layer));
+}
+
+/* The rows of all contexts behind one another at `context`, where they are projected. */
+static void attend_part(attn_run *part, part_layer *l, const attn_self_attention *w, const attn_layer_want *want, size_t layer, const buffers *b,
+                        float *context)
+{
+    size_t query = part->first_row * w->query.w.n, key = part->first_row * w->key.w.n, Q = w->output.w.k;
+    buffers own = { b->query ? b->query + query : NULL, b->key ? b->key + key : NULL, b->value ? b->value + key : NULL };
+    l->in = operator_in_run(part, ATTN_STACK_SELF, layer, &own);
+    l->run = layer_run(part, ATTN_STACK_SELF, want, w, layer);
+    l->run.in = &l->in;
+    if (part->status == ATTN_OK)
+        part->status = attn_layer_compute(&l->run, part->err);
+    if (context && part->status == ATTN_OK)
+        memcpy(context + part->first_row * Q, l->run.out.context, part->T * Q * sizeof *context);
+    else if (context)
+        memset(context + part->first_row * Q, 0, part->T * Q * sizeof *context);
+}
+
+static attn_status attend_parts(attn_run *r, const attn_self_attention *w, const attn_layer_want *want, size_t layer, const buffers *b, float *y)
+{
+    part_layer *layers = attn_arena_take(r->arena, r->num_parts, sizeof *layers);
+    float *context = layers && want->projects ? attn_take_floats(r, r->T, w->output.w.k) : NULL;
+    if (!layers || (want->projects && !context))
+        return attn_fail_memory(r->err);
+    for (size_t i = 0; i < r->num_parts; i++)
+        attend_part(&r->parts[i], &layers[i], w, want, layer, b, context);
+    attn_status st = want->projects ? dense(r, &w->output, y, context, r->T) : ATTN_OK;
+    for (size_t i = 0; i < r->num_parts && st == ATTN_OK; i++)
+        if (r->parts[i].status == ATTN_OK)
+            r->parts[i].status = show(&r->parts[i], &layers[i].run, layer, y + r->parts[i].first_row * r->model->info.hidden_size);
+    return st;
+}
+
+static attn_status attend_one(attn_run *r, attn_stack stack, const attn_self_attention *w, const attn_layer_want *want, size_t layer, const buffers *b,
+                              float *y)
+{
+    attn_operator_input in = operator_in_run(r, stack, layer, b);
+    attn_layer_run run = layer_run(r, stack, want, w, layer);
+    run.in = &in;
+    attn_status st = attn_layer_compute(&run, r->err);
+    if (st == ATTN_OK && want->projects)
+        st = dense(r, &w->output, y, run.out.context, r->T);
+    return st == ATTN_OK ? show(r, &run, layer, y) : st;
+}
+
 static attn_status attend(attn_run *r, attn_stack stack, bool projects, const attn_self_attention *w, size_t layer, float *y, const float *x)
 {
     buffers b = { 0 };
-    attn_operator_input in;
     const attn_stack_run *s = &r->stacks[stack];
-    attn_layer_run run = { .runtime = r->runtime,
-                           .arena = r->arena,
-                           .cancel = r->cancel,
-                           .stack = stack,
-                           .in = &in,
-                           .choice = &s->choice,
-                           .pool = s->keep->pool,
-                           .analyst = &s->analyst,
-                           .want = want_of(s->keep, s->layer_kept[layer], projects),
-                           .first_key = s->past,
-                           .w_o = &w->output.w,
-                           .rollout = s->rollout[layer % 2],
-                           .earlier_rollout = layer > 0 ? s->rollout[(layer - 1) % 2] : NULL };
+    attn_layer_want want = want_of(s->keep, s->layer_kept[layer], projects);
     attn_arena_mark mark = attn_arena_save(r->arena);
-    attn_status st = project_all(r, stack, w, &run.want, &b, layer, x);
-    if (st == ATTN_OK && r->model->family->relate && attn_layer_attends(&run.want))
+    attn_status st = project_all(r, stack, w, &want, &b, layer, x);
+    if (st == ATTN_OK && r->model->family->relate && attn_layer_attends(&want))
         st = r->model->family->relate(r, layer, b.query, b.key);
-    in = operator_in_run(r, stack, layer, &b);
     if (st == ATTN_OK)
-        st = attn_layer_compute(&run, r->err);
-    if (st == ATTN_OK && run.want.projects)
-        st = dense(r, &w->output, y, run.out.context, r->T);
-    if (st == ATTN_OK)
-        st = show(r, &run, layer, y);
+        st = r->parts ? attend_parts(r, w, &want, layer, &b, y) : attend_one(r, stack, w, &want, layer, &b, y);
     attn_arena_rewind(r->arena, mark);
     return st;
 }
@@ -230,6 +284,11 @@ static attn_status show_state(attn_run *r, size_t state, const float *x)
 {
     const attn_stack_run *s = &r->stacks[r->stack];
     size_t D = r->model->info.hidden_size;
+    for (size_t i = 0; i < r->num_parts; i++)
+        if (r->parts[i].status == ATTN_OK)
+            r->parts[i].status = show_state(&r->parts[i], state, x + r->parts[i].first_row * D);
+    if (r->parts)
+        return ATTN_OK;
     attn_view view = { .head = &x, .heads = 1, .rows = r->T, .cols = D, .row_stride = (ptrdiff_t)D };
     if (!(s->keep->outputs & ATTN_BIT(ATTN_HIDDEN_STATES)) || (state == 0 ? s->keep->layers != NULL : !s->layer_kept[state - 1]))
         return ATTN_OK;

@@ -17,8 +17,22 @@ float *attn_take_floats(attn_run *r, size_t rows, size_t cols)
     return x;
 }
 
+static bool part_goes_on(attn_run *r)
+{
+    bool any = false;
+    for (size_t i = 0; i < r->num_parts; i++) {
+        attn_run *part = &r->parts[i];
+        if (part->status == ATTN_OK && !attn_run_go_on(part))
+            part->status = ATTN_E_CANCELLED;
+        any |= part->status == ATTN_OK;
+    }
+    return any;
+}
+
 bool attn_run_go_on(attn_run *r)
 {
+    if (r->parts)
+        return part_goes_on(r);
     if (!attn_cancelled(r->cancel))
         return true;
     (void)attn_fail(r->err, ATTN_E_CANCELLED, "", "the computation was abandoned");
@@ -72,9 +86,27 @@ static void norm_rows(void *ctx, size_t block, int slot)
     }
 }
 
+static attn_status run_norm(attn_run *, const attn_norm *, norm_task *);
+
+/* The task for each part alone: rows that are too large are the failure of their input. */
+static attn_status run_part_norms(attn_run *r, const attn_norm *norm, const norm_task *t)
+{
+    size_t vectors = t->num / r->T; /* of a row: 1, or heads */
+    for (size_t i = 0; i < r->num_parts; i++) {
+        attn_run *part = &r->parts[i];
+        size_t at = part->first_row * vectors * t->width;
+        norm_task piece = { .y = t->y + at, .x = t->x + at, .add = t->add ? t->add + at : NULL, .num = part->T * vectors, .width = t->width };
+        if (part->status == ATTN_OK)
+            part->status = run_norm(part, norm, &piece);
+    }
+    return ATTN_OK;
+}
+
 /* Sets what the task leaves open, and runs it. */
 static attn_status run_norm(attn_run *r, const attn_norm *norm, norm_task *t)
 {
+    if (r->parts)
+        return run_part_norms(r, norm, t);
     t->kernels = attn_runtime_table(r->runtime);
     t->norm = norm;
     t->kind = r->model->norm_kind;
@@ -193,8 +225,12 @@ static void embed_row(const attn_run *r, const attn_embeddings *e, const tokens 
 
 attn_status attn_block_embed(attn_run *r, const attn_embeddings *e, float *x)
 {
-    const tokens all = tokens_of(r);
     size_t E = r->model->info.embedding_size;
+    for (size_t i = 0; i < r->num_parts; i++)
+        r->parts[i].status = attn_block_embed(&r->parts[i], e, x + r->parts[i].first_row * E);
+    if (r->parts)
+        return ATTN_OK;
+    const tokens all = tokens_of(r);
     for (size_t t = 0; t < r->T; t++)
         embed_row(r, e, &all, r->past + t, x + t * E);
     if (e->position)

@@ -13,6 +13,9 @@
  *
  * and a layer of its decoder: attn_block_attention (its own); unless attn_run_crosses, done; norms and sums; attn_block_cross_attention; unless
  * attn_run_is_whole, done; norms, sums and the feed-forward.
+ *
+ * A run of several inputs (attn_model_run_joint) has the rows of all of them. Blocks that work on each row for itself need not know it; embeddings, norms (which
+ * fail for one input alone), attention and what goes to the sink turn to its parts.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef ATTN_BLOCKS_H
 #define ATTN_BLOCKS_H
@@ -43,7 +46,7 @@ typedef struct attn_feed_forward {
 } attn_feed_forward;
 
 float *attn_take_floats(attn_run *, size_t rows, size_t cols); /* NULL: no memory, recorded */
-bool attn_run_go_on(attn_run *);                               /* false: cancelled, recorded */
+bool attn_run_go_on(attn_run *);                               /* false: cancelled, recorded; of several inputs all of them, or out for another reason */
 
 /* x [T, E] = norm(factor * word + position + segment), as far as there is each, of the rows' tokens: the input's, or of a decoder decoder_input_ids. Row t has
  * the position past + t. */
@@ -84,6 +87,9 @@ ATTN_MUST_CHECK attn_status attn_block_cross_attention(attn_run *, const attn_se
 bool attn_run_is_whole(const attn_run *, size_t layer);
 /* Of a layer of the decoder: whether anything behind its own attention is needed. */
 bool attn_run_crosses(const attn_run *, size_t layer);
+
+/* What a layer's attention keeps for each part of a run of several inputs, contexts apart. */
+uint64_t attn_part_bytes(void);
 
 /* One layer of a family: x [T, D] becomes what the layer gives; y [T, D] is scratch. */
 typedef attn_status attn_layer_step(attn_run *, size_t layer, float *x, float *y);

@@ -62,6 +62,9 @@ typedef struct attn_run {
     float *last;                               /* [D] gets the last row of what the last layer gives (behind last_norm); NULL: nobody chooses a word */
     attn_mask mask;                            /* in place of the input's, where it has one */
     const void *own;                           /* the family's, of this run */
+    struct attn_run *parts;      /* [num_parts] runs of one input each, whose rows are this one's, one after the other; NULL: it is of one input */
+    size_t num_parts, first_row; /* first_row, status: of a part; its first row in the whole, and why it is out if it is */
+    attn_status status;
     attn_arena *arena;
     attn_cancel *cancel;
     const attn_sink *sink;

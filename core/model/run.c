@@ -4,7 +4,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/run.h"
 
+#include <string.h>
+
 #include "model/blocks.h"
+#include "model/causal.h"
+#include "model/encoder_blocks.h"
 
 static const attn_keep keep_nothing;
 
@@ -279,4 +283,110 @@ attn_status attn_model_run(const attn_model *m, const attn_model_input *in, cons
 {
     attn_reading rd = { .model = m, .input = in, .keep = keep, .length = in->T };
     return attn_read(&rd, arena, cancel, sink, err);
+}
+
+/* ---- several at once ---------------------------------------------------------------------------------------------------- */
+
+bool attn_model_joins(const attn_model *m, const attn_keep *keep)
+{
+    return (m->family->forward == attn_encoder_forward || m->family->forward == attn_decoder_forward) && keeps_something(keep) &&
+           layers_needed(keep, m->info.num_hidden_layers) > 0;
+}
+
+bool attn_keep_joins(const attn_keep *a, const attn_keep *b)
+{
+    bool same = a->outputs == b->outputs && a->analyses == b->analyses && !a->layers == !b->layers;
+    return same && (!a->layers || (a->num_layers == b->num_layers && memcmp(a->layers, b->layers, a->num_layers * sizeof *a->layers) == 0));
+}
+
+uint64_t attn_model_joint_bytes(const attn_model *m, size_t T)
+{
+    const attn_model_info *i = &m->info;
+    uint64_t context = attn_arena_bytes(attn_times(T, i->num_attention_heads * i->head_dim), sizeof(float));
+    return attn_plus(context, attn_arena_bytes(1, sizeof(attn_run)) + attn_part_bytes());
+}
+
+/* Readies one input's part, whose rows come behind those there are. */
+static void add_part(attn_run *r, attn_joint_run *j)
+{
+    attn_run *part = &r->parts[r->num_parts];
+    attn_reading rd = { .model = r->model, .input = j->input, .keep = j->keep, .length = j->input->T };
+    attn_plan plan = plan_of(&rd);
+    j->status = attn_check_input(r->model, j->input, j->err);
+    if (j->status != ATTN_OK)
+        return;
+    *part = (attn_run){ .model = r->model,
+                        .runtime = r->runtime,
+                        .input = j->input,
+                        .T = plan.T,
+                        .first_row = r->T,
+                        .arena = r->arena,
+                        .cancel = j->cancel,
+                        .sink = j->sink,
+                        .err = j->err };
+    j->status = prepare_stack(part, ATTN_STACK_SELF, &plan.stacks[ATTN_STACK_SELF], NULL);
+    if (j->status != ATTN_OK)
+        return;
+    r->num_parts++;
+    r->T += part->T;
+}
+
+/* Tables for all rows, each part's turned as that input alone would be. */
+static attn_status prepare_joint_rotations(attn_run *r)
+{
+    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++) {
+        const attn_rope *rope = &r->model->ropes[i];
+        size_t half = rope->width / 2;
+        attn_rotation *all = &r->rotations[i];
+        *all = (attn_rotation){ .width = rope->width, .neighbours = rope->neighbours };
+        if (rope->width == 0)
+            continue;
+        all->cosine = attn_take_floats(r, r->T, half);
+        all->sine = all->cosine ? attn_take_floats(r, r->T, half) : NULL;
+        if (!all->sine)
+            return ATTN_E_NOMEM;
+        for (size_t p = 0; p < r->num_parts; p++) {
+            const attn_run *part = &r->parts[p];
+            attn_rotation piece = *all;
+            piece.cosine += part->first_row * half;
+            piece.sine += part->first_row * half;
+            attn_rotation_fill(r->runtime, rope, &piece, 0, part->T, part->T);
+        }
+    }
+    return ATTN_OK;
+}
+
+static attn_status run_parts(attn_run *r, attn_joint_run *runs, size_t num)
+{
+    r->parts = attn_arena_take(r->arena, num, sizeof *r->parts);
+    if (!r->parts)
+        return attn_fail_memory(r->err);
+    for (size_t i = 0; i < num; i++)
+        add_part(r, &runs[i]);
+    if (r->num_parts == 0)
+        return ATTN_OK;
+    attn_stack_run *all = &r->stacks[ATTN_STACK_SELF];
+    *all = r->parts[0].stacks[ATTN_STACK_SELF]; /* keep and layers are those of all */
+    all->T_q = all->T_k = r->T;
+    attn_status st = prepare_joint_rotations(r);
+    return st == ATTN_OK ? r->model->family->forward(r) : st;
+}
+
+void attn_model_run_joint(const attn_model *m, attn_joint_run *runs, size_t num, attn_arena *arena)
+{
+    attn_error err = { 0 };
+    attn_run r = { .model = m, .runtime = m->runtime, .arena = arena, .err = &err };
+    attn_arena_mark mark = attn_arena_save(arena);
+    if (num == 1) {
+        runs[0].status = attn_model_run(m, runs[0].input, runs[0].keep, arena, runs[0].cancel, runs[0].sink, runs[0].err);
+        return;
+    }
+    attn_status st = run_parts(&r, runs, num);
+    for (size_t i = 0, part = 0; i < num; i++) {
+        if (r.parts && runs[i].status == ATTN_OK) /* so far; then it has a part */
+            runs[i].status = r.parts[part++].status;
+        if (runs[i].status == ATTN_OK && st != ATTN_OK)
+            runs[i].status = attn_fail(runs[i].err, st, err.where, "%s", err.text);
+    }
+    attn_arena_rewind(arena, mark);
 }

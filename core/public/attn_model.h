@@ -83,6 +83,29 @@ attn_price attn_model_price(const attn_model *, const attn_model_input *, const 
 ATTN_MUST_CHECK attn_status attn_model_run(const attn_model *, const attn_model_input *, const attn_keep *keep, attn_arena *, attn_cancel *, const attn_sink *,
                                            attn_error *);
 
+/* ---- several at once ---------------------------------------------------------------------------------------------------- */
+
+/* A run of several inputs in one: weights are read once for all of them, so that short inputs take less time than one after the other. Each has the bits that
+ * attn_model_run gives it, its own sink, cancel and error, and fails alone. */
+typedef struct attn_joint_run {
+    const attn_model_input *input;
+    const attn_keep *keep;
+    attn_cancel *cancel;
+    const attn_sink *sink; /* called by the thread that runs them all */
+    attn_error *err;
+    attn_status status; /* [out] as of attn_model_run */
+} attn_joint_run;
+
+/* Whether a run may be one of several: of models whose layers see nothing of an input but rows, positions and mask; not of encoder-decoders, and not where
+ * something is added to scores. */
+bool attn_model_joins(const attn_model *, const attn_keep *keep);
+/* Whether two such runs may be one: the same is kept of the same layers. Heads, pools and lengths may differ. */
+bool attn_keep_joins(const attn_keep *, const attn_keep *);
+/* What an input of T tokens takes in such a run beside its own price. */
+uint64_t attn_model_joint_bytes(const attn_model *, size_t T);
+/* Runs [num] inputs, all of which may be one run: the sinks are called in turn, layer by layer. Where one alone is left it is run as by attn_model_run. */
+void attn_model_run_joint(const attn_model *, attn_joint_run *, size_t num, attn_arena *);
+
 /* ---- writing ------------------------------------------------------------------------------------------------------------ */
 
 /* A sequence that the model goes on writing, greedily: the token chosen is the one with the greatest logit, the lowest id of equals, those left out that

@@ -61,6 +61,28 @@ static void join(asker *a)
     pthread_join(a->thread, NULL);
 }
 
+START_TEST(who_may_not_wait_is_told_so)
+{
+    srv_account one = { 0 }, two = { 0 };
+    asker late = { 0 };
+    ck_assert(srv_budget_try(&budget, &two, 50));
+    ck_assert_int_eq(srv_budget_reserve_now(&budget, &one, 600), ATTN_OK);
+    ck_assert_int_eq(srv_budget_reserve_now(&budget, &two, 350), ATTN_OK);
+    ck_assert_int_eq(srv_budget_reserve_now(&budget, &two, 1), ATTN_E_CANCELLED);
+    ck_assert_int_eq(srv_budget_reserve_now(&budget, &two, 601), ATTN_E_LIMIT);
+    ck_assert_uint_eq(srv_budget_get(&budget).used, 1000);
+    start_waiting(&late, 500);
+    srv_budget_release_reserved(&budget, &two); /* its body stays */
+    ck_assert_uint_eq(srv_budget_get(&budget).used, 650);
+    ck_assert_int_eq(srv_budget_reserve_now(&budget, &two, 1), ATTN_E_CANCELLED); /* somebody stands in line */
+    srv_budget_release(&budget, &one);
+    join(&late);
+    ck_assert_int_eq(late.status, ATTN_OK);
+    srv_budget_release(&budget, &late.account);
+    srv_budget_release(&budget, &two);
+}
+END_TEST
+
 START_TEST(a_body_is_refused_when_there_is_no_room)
 {
     srv_account one = { 0 }, two = { 0 };
@@ -245,6 +267,7 @@ int main(void)
     TCase *tc = tcase_create("budget");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_body_is_refused_when_there_is_no_room);
+    tcase_add_test(tc, who_may_not_wait_is_told_so);
     tcase_add_test(tc, a_body_alone_may_take_all);
     tcase_add_test(tc, what_can_never_be_had_is_refused_at_once);
     tcase_add_test(tc, a_reservation_waits_for_what_others_hold);

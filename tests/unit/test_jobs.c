@@ -128,6 +128,127 @@ START_TEST(a_queue_of_none_still_feeds_idle_threads)
 }
 END_TEST
 
+static bool any(srv_job *job)
+{
+    (void)job;
+    return true;
+}
+
+static bool odd(srv_job *job)
+{
+    return ((numbered *)(void *)job)->number % 2 != 0;
+}
+
+START_TEST(one_that_waits_may_run_within_one_that_runs)
+{
+    numbered all[4] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
+    for (int i = 0; i < 4; i++) {
+        all[i].number = i;
+        ck_assert(srv_jobs_put(jobs, &all[i].job));
+    }
+    wait_until(&gate.begun, 1);
+    ck_assert_ptr_eq(srv_jobs_join(jobs, &all[0].job, odd), &all[1].job);
+    ck_assert_ptr_null(srv_jobs_join(jobs, &all[0].job, odd)); /* the next in line is not, and nobody overtakes it */
+    ck_assert_uint_eq(srv_jobs_get(jobs).waiting, 2);
+    ck_assert_uint_eq(srv_jobs_get(jobs).guests, 1);
+    ck_assert(!srv_jobs_remove(jobs, &all[1].job));
+    srv_jobs_over(jobs, &all[1].job); /* its host goes on */
+    ck_assert_uint_eq(srv_jobs_get(jobs).guests, 0);
+    ck_assert_uint_eq(srv_jobs_get(jobs).running, 1);
+    ck_assert_ptr_eq(srv_jobs_join(jobs, &all[0].job, any), &all[2].job);
+    let_pass(2);
+    wait_until(&gate.done, 2);
+    ck_assert_int_eq(gate.order[1], 3);
+    ck_assert_ptr_null(srv_jobs_join(jobs, &all[0].job, any));
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(one_that_is_put_back_is_the_first_again_and_joins_no_more)
+{
+    numbered all[3] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
+    for (int i = 0; i < 3; i++) {
+        all[i].number = i;
+        ck_assert(srv_jobs_put(jobs, &all[i].job));
+    }
+    wait_until(&gate.begun, 1);
+    for (int i = 0; i < 2; i++) {
+        srv_job *job = srv_jobs_join(jobs, &all[0].job, any);
+        ck_assert_ptr_eq(job, i == 0 ? &all[1].job : NULL);
+        if (job)
+            srv_jobs_put_back(jobs, job);
+    }
+    ck_assert_uint_eq(srv_jobs_get(jobs).waiting, 2);
+    let_pass(3);
+    wait_until(&gate.done, 3);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(gate.order[i], i);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(the_last_is_put_back_into_an_empty_queue)
+{
+    numbered all[3] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
+    for (int i = 0; i < 2; i++) {
+        all[i].number = i;
+        ck_assert(srv_jobs_put(jobs, &all[i].job));
+    }
+    wait_until(&gate.begun, 1);
+    ck_assert_ptr_eq(srv_jobs_join(jobs, &all[0].job, any), &all[1].job);
+    srv_jobs_put_back(jobs, &all[1].job);
+    all[2].number = 2;
+    ck_assert(srv_jobs_put(jobs, &all[2].job));
+    ck_assert(srv_jobs_remove(jobs, &all[1].job));
+    let_pass(2);
+    wait_until(&gate.done, 2);
+    ck_assert_int_eq(gate.order[1], 2);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(guests_count_where_a_queue_is_full)
+{
+    numbered all[4] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(1, 2, run, &gate);
+    for (int i = 0; i < 3; i++)
+        ck_assert(srv_jobs_put(jobs, &all[i].job));
+    wait_until(&gate.begun, 1);
+    srv_job *guest = srv_jobs_join(jobs, &all[0].job, any);
+    ck_assert_ptr_nonnull(guest);
+    ck_assert(srv_jobs_full(jobs));
+    ck_assert(!srv_jobs_put(jobs, &all[3].job));
+    srv_jobs_over(jobs, guest);
+    ck_assert(srv_jobs_put(jobs, &all[3].job));
+    let_pass(3);
+    wait_until(&gate.done, 3);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
+START_TEST(none_joins_while_a_thread_could_take_it)
+{
+    numbered all[5] = { 0 };
+    srv_jobs *jobs = srv_jobs_new(2, 100, run, &gate);
+    ck_assert(srv_jobs_put(jobs, &all[0].job));
+    wait_until(&gate.begun, 1);
+    ck_assert_ptr_null(srv_jobs_join(jobs, &all[0].job, any)); /* nothing waits */
+    ck_assert(srv_jobs_put(jobs, &all[1].job));
+    wait_until(&gate.begun, 2);
+    ck_assert(srv_jobs_put(jobs, &all[2].job));
+    ck_assert_ptr_null(srv_jobs_join(jobs, &all[0].job, any)); /* the thread that comes free first is to find it */
+    ck_assert(srv_jobs_put(jobs, &all[3].job));
+    ck_assert_ptr_eq(srv_jobs_join(jobs, &all[0].job, any), &all[2].job);
+    ck_assert_ptr_null(srv_jobs_join(jobs, &all[0].job, any));
+    let_pass(3);
+    wait_until(&gate.done, 3);
+    srv_jobs_free(jobs);
+}
+END_TEST
+
 START_TEST(a_job_that_is_over_makes_room_for_the_next)
 {
     numbered all[3] = { 0 };
@@ -392,6 +513,11 @@ int main(void)
     tcase_add_test(tc, no_more_jobs_step_aside_than_there_may_be_threads);
     tcase_add_test(tc, a_queue_of_none_still_feeds_idle_threads);
     tcase_add_test(tc, a_job_that_is_over_makes_room_for_the_next);
+    tcase_add_test(tc, one_that_waits_may_run_within_one_that_runs);
+    tcase_add_test(tc, one_that_is_put_back_is_the_first_again_and_joins_no_more);
+    tcase_add_test(tc, the_last_is_put_back_into_an_empty_queue);
+    tcase_add_test(tc, guests_count_where_a_queue_is_full);
+    tcase_add_test(tc, none_joins_while_a_thread_could_take_it);
     tcase_add_test(tc, a_removed_job_never_runs);
     tcase_add_test(tc, freeing_waits_for_what_runs_and_forgets_what_waits);
     tcase_add_test(tc, many_threads_put_and_every_job_runs_once);

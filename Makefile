@@ -70,6 +70,9 @@ TEST_INC := -Itests -Itests/unit -Iserver -Iapi -Icore -Icore/public $(FONT_INC)
 $(B)/core/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt
 $(B)/core/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512vbmi2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mlzcnt
 
+# No parser is in them, and clang takes minutes for the unrolled ones with its instruments.
+$(B)/core/math/gemm_%.o: OPT.fuzz := $(OPT.debug)
+
 $(B)/libattn_core.a: $(CORE)
 $(B)/libattn_api.a: $(API)
 $(B)/libattn_server.a: $(SRV)

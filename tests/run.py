@@ -24,21 +24,23 @@ SANITIZE = {
 }
 HTTP = sorted(p for p in glob.glob("tests/http/test_*.py"))
 THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors", "test_draw_fonts"]  # units built for tsan by `make check`
-ALONE = ("layers", "generated", "http/", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
+ALONE = ("layers", "generated", "release http/", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
+WAITING = "tests/http/test_patience_slow.py"  # a minute of waiting for clocks, which the unit programs can use
 UNDER_ASAN = [p for p in HTTP if not p.endswith("_slow.py")]
 ONCE = ("test_hub.py", "test_hostile_models.py")  # long, and the same in every build: a whole run has them under asan alone
 MEASURING = ("test_tokenizer_bounds.c", "test_tokenizer_costs.c")  # what memory and time the release build takes
 # Suites of many requests at a time, or of every form of answer; what one request after the other shows is looked at under asan.
-UNDER_TSAN = ["tests/http/test_" + name + ".py" for name in ("compression", "contract", "contract_service", "drawn", "keys", "forms", "mixed", "pool", "seq2seq", "server", "tls", "unix_socket")]
+UNDER_TSAN = ["tests/http/test_" + name + ".py" for name in ("compression", "contract", "contract_service", "drawn", "keys", "mixed", "pool", "seq2seq", "server", "tls", "unix_socket")]
 
 
 def steps(quick):
     """(name, command, environment, seconds) of everything there is to run."""
     yield "layers", ["tests/layers/layers.sh"], {}, 60
     yield "generated files", ["tests/layers/generated.sh"], {}, 60
+    yield "release patience", ["python3", WAITING, "build/release/attnd"], {}, 300
     for program in sorted(glob.glob("tests/unit/test_*.c") + glob.glob("tests/oom/*.c")):
         yield program[6:-2], ["build/release/" + program[:-2]], {}, 300
-    for script in HTTP if quick else [p for p in HTTP if not p.endswith(ONCE)]:
+    for script in [p for p in HTTP if p != WAITING and (quick or not p.endswith(ONCE))]:
         yield "release " + script[6:], ["python3", script, "build/release/attnd"], {}, 300
     yield "snippets of the README", ["tests/snippets/test_readme.py", "build/release/attnd"], {}, 300
     if quick:
@@ -90,7 +92,7 @@ def timed(step):
 
 
 def results(wanted):
-    """Each step's, in order. Unit programs run side by side, one a core; what must be alone waits for them."""
+    """Each step's, in order. What need not be alone runs side by side, one a core."""
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for alone, group in itertools.groupby(wanted, lambda step: any(part in step[0] for part in ALONE)):
             yield from map(timed, group) if alone else pool.map(timed, group)

@@ -86,7 +86,7 @@ static inline void golden_compare_with(const char *source, const char *golden, c
 static inline void golden_compare_model(const char *source, const char *golden)
 {
     static const char *const tables[] = { "ref", "avx2", "avx512", "neon" };
-    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+    for (size_t t = SANITIZED; t < sizeof tables / sizeof *tables; t++) /* the plain one takes minutes there */
         golden_compare_with(source, golden, tables[t]);
 }
 

@@ -22,12 +22,6 @@
 #include "confine.h"
 #include "unit.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-
 enum { FINE, NOT_CONFINED, NOT_REFUSED, NOT_ALLOWED };
 
 static char folder[] = "/tmp/attnd-confine-XXXXXX";

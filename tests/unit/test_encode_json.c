@@ -214,7 +214,7 @@ static const struct shape {
     { 1, { 32768 }, false, false },       { 4, { 1, 1, 400, 400 }, true, true }, { 4, { 2, 3, 1, 4094 }, true, true }, { 4, { 5, 1, 64, 64 }, true, true },
 };
 
-enum { NUM_SHAPES = sizeof shapes / sizeof shapes[0] };
+enum { NUM_SHAPES = sizeof shapes / sizeof shapes[0] - (SANITIZED ? 4 : 0) }; /* the last ones are half of all numbers */
 
 static tensor tensor_of(const struct shape *s, float (*value)(void))
 {

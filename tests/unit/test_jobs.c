@@ -23,12 +23,6 @@ static struct gate {
 /* Less than a thread's arena may keep from one job to the next. */
 enum { LARGE_BYTES = 6 << 20, LARGE_JOBS = 40 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1 }; /* what is freed stays resident */
-#else
-enum { SANITIZED = 0 };
-#endif
-
 typedef struct numbered {
     srv_job job;
     int number;

@@ -7,6 +7,7 @@ IMAGE_FLAGS goes to `podman build`, RUN_FLAGS to `podman run`, CONTAINER names a
 IMAGE=name tests an image that is there, and leaves out what is said of two builds.
 SPDX-License-Identifier: Apache-2.0
 """
+import concurrent.futures
 import functools
 import http.server
 import json
@@ -22,13 +23,15 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = os.environ.get("CONTAINER") or shutil.which("podman") or shutil.which("docker")
 IMAGE = os.environ.get("IMAGE")  # None: build it
 RUN_FLAGS = shlex.split(os.environ.get("RUN_FLAGS", ""))
-AS_MEANT = ["--read-only", "--cap-drop", "ALL", "--user", "65532", "--memory", "256m", "--cpus", "1"]
+LIMITS = ["--memory", "256m", "--cpus", "1"]
+AS_MEANT = ["--read-only", "--cap-drop", "ALL", "--user", "65532"]
 MIB = 1 << 20
 MOST_WITHOUT_MODELS, MOST = 35 * MIB, 80 * MIB
 MODELS = [os.path.join(ROOT, "core/builtin", name, file) for name in ("attnd-bert", "attnd-gpt", "attnd-translate") for file in ("model.safetensors", "tokenizer.json")]
@@ -77,9 +80,9 @@ def free_port():
 
 
 class Container:
-    def __init__(self, image):
+    def __init__(self, image, limits=tuple(LIMITS)):
         self.port = free_port()
-        self.id = tool("run", "-d", *RUN_FLAGS, *AS_MEANT, "-p", f"127.0.0.1:{self.port}:8080", image).stdout.strip()
+        self.id = tool("run", "-d", *RUN_FLAGS, *AS_MEANT, *limits, "-p", f"127.0.0.1:{self.port}:8080", image).stdout.strip()
         for _ in range(100):
             try:
                 self.ask("/readyz")
@@ -216,6 +219,41 @@ class Ending(unittest.TestCase):
             container.close()
 
 
+class Limits(unittest.TestCase):
+    TEXT = {"text": "The animal did not cross the street because it was too tired.", "output": ["attentions"]}
+
+    def start(self, *limits):
+        container = Container(image(), limits)
+        self.addCleanup(container.close)
+        return container
+
+    def test_half_a_cpu_is_one_worker_and_nothing_is_lost(self):
+        with concurrent.futures.ThreadPoolExecutor(4) as clients:
+            container = self.start("--memory", "256m", "--cpus", "0.5")
+            self.assertIn(b"\nattnd_workers 1\n", container.ask("/metrics")[1])
+            expected = json.loads(container.ask("/v1/attention", self.TEXT)[1])["results"]
+            answers = [clients.submit(container.ask, "/v1/attention", self.TEXT) for _ in range(200)]
+            began = time.monotonic()
+            container.ask("/healthz")
+            self.assertLess(time.monotonic() - began, 1)
+            for answer in answers:
+                self.assertEqual(json.loads(answer.result()[1])["results"], expected)
+
+    def test_64_megabytes_serve_one_small_model_and_refuse_what_does_not_fit(self):
+        container = self.start("--memory", "64m", "--cpus", "1")
+        for _ in range(20):
+            self.assertEqual(container.ask("/v1/attention", self.TEXT)[0].get_content_type(), "application/json")
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            container.ask("/v1/attention", {"model": "attnd-translate", "text": ">>deu<< The house is red."})
+        problem = json.load(refused.exception)
+        self.assertEqual(refused.exception.code, 503)
+        self.assertGreater(problem["need"], problem["limit"])
+        container.ask("/v1/attention", self.TEXT)  # what was served is served on
+        state = json.loads(tool("inspect", container.id).stdout)[0]["State"]
+        self.assertTrue(state["Running"])
+        self.assertFalse(state["OOMKilled"])
+
+
 class Nowhere(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.send_error(404)
@@ -253,7 +291,7 @@ class Fetching(unittest.TestCase):
 
     def start(self, *flags):
         hub = ["--network", "host", "--add-host", "hub.test:127.0.0.1", "-e", f"HF_ENDPOINT=https://hub.test:{self.hub.server_address[1]}", "--tmpfs", "/cache:mode=1777"]
-        result = tool("run", "--rm", *RUN_FLAGS, *AS_MEANT, *hub, *flags, self.image, "--port", "0", "--model", "org/name", check=False)
+        result = tool("run", "--rm", *RUN_FLAGS, *AS_MEANT, *LIMITS, *hub, *flags, self.image, "--port", "0", "--model", "org/name", check=False)
         self.assertNotEqual(result.returncode, 0)
         return result.stderr
 

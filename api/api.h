@@ -124,7 +124,7 @@ typedef struct api_reply {
 enum {
     API_MEETING_RUNS = 8,           /* requests in one run at most */
     API_MEETING_TOKENS = 48,        /* of all of them: more gain nothing (tests/bench/SPEED.md) */
-    API_MEETING_EACH = 12,          /* tokens of one: longer ones gain nothing */
+    API_MEETING_EACH = 16,          /* tokens of one: longer ones gain nothing */
     API_MEETING_EACH_OF_LARGE = 24, /* likewise, of a model whose weights are more than */
     API_MEETING_LARGE_BYTES = 128 << 20,
     API_MEETING_BYTES = 8 * API_BLOCK_BYTES, /* of an answer: it is given away without waiting for its client, who would keep the others waiting */

@@ -63,6 +63,8 @@ class Service:
             env=dict(os.environ, BODY=self.body(tokens)), capture_output=True, text=True, check=True,
         ).stdout
         count, micros, _, p50, p99, errors = map(int, re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", out).groups())
+        if count == 0:
+            raise RuntimeError(f"{self.name}: no answer within {seconds} s; give it more --seconds")
         if errors:
             raise RuntimeError(f"{self.name}: {errors} errors\n{out}")
         return count / micros * 1e6, p50 / 1e3, p99 / 1e3
@@ -107,7 +109,9 @@ class Service:
 def compare(ours, peer, tokens, rounds, seconds):
     """Interleaved rounds; {connections: ((ours rate, p50), (peer rate, p50))} of medians."""
     for s in (ours, peer):
-        s.load(tokens, 1, 2)
+        warm_until = time.monotonic() + 2
+        while time.monotonic() < warm_until:
+            s.post(tokens)
     medians = {}
     for connections in (1, 4):
         runs = {ours: [], peer: []}

@@ -24,7 +24,7 @@ SANITIZE = {
 }
 HTTP = sorted(p for p in glob.glob("tests/http/test_*.py"))
 THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors", "test_draw_fonts"]  # units built for tsan by `make check`
-ALONE = ("layers", "generated", "release http/", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
+ALONE = ("layers", "generated", "slow_readers", "steady_slow", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
 WAITING = "tests/http/test_patience_slow.py"  # a minute of waiting for clocks, which the unit programs can use
 UNDER_ASAN = [p for p in HTTP if not p.endswith("_slow.py")]
 ONCE = ("test_hub.py", "test_hostile_models.py")  # long, and the same in every build: a whole run has them under asan alone

@@ -249,6 +249,24 @@ class Limits(unittest.TestCase):
         self.assertEqual(refused.exception.code, 503)
         self.assertGreater(problem["need"], problem["limit"])
         container.ask("/v1/attention", self.TEXT)  # what was served is served on
+        self.assert_alive(container)
+
+    def test_a_crowd_with_large_requests_is_never_the_end_of_it(self):
+        container = self.start(*LIMITS)
+
+        def ask(i):
+            body = {"text": "the dog and the cat " * 90, "model": ("attnd-bert", "attnd-gpt")[i % 2]}
+            try:
+                return len(container.ask("/v1/attention", body)[1])
+            except urllib.error.HTTPError as e:
+                self.assertIn(e.code, (413, 503))
+                return 0
+
+        with concurrent.futures.ThreadPoolExecutor(16) as clients:
+            self.assertGreater(max(clients.map(ask, range(64))), MIB)
+        self.assert_alive(container)
+
+    def assert_alive(self, container):
         state = json.loads(tool("inspect", container.id).stdout)[0]["State"]
         self.assertTrue(state["Running"])
         self.assertFalse(state["OOMKilled"])

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Holds a live server to its own openapi.json with schemathesis, all checks: first as JSON, then asking for each other form of answer.
-#   tests/contract/run.sh [PROGRAM]     SECONDS_JSON=40 SECONDS_FORM=8 SEED=1 (for another run of another kind, give another seed)
+#   tests/contract/run.sh [PROGRAM]     SECONDS_JSON=25 SECONDS_FORM=5 SEED=1 (for another run of another kind, give another seed)
 # Needs python3-venv and the Python package index the first time: a pinned schemathesis goes to build/schemathesis (or SCHEMATHESIS=program).
 # Ends in "N passed, N failed"; the exit status says the same.
 # SPDX-License-Identifier: Apache-2.0
@@ -44,13 +44,13 @@ contract() {
 
 # The examples are left out: tests/http/test_openapi.py sends each as it says, and knows its answer.
 contract 60 "" --phases coverage
-contract "${SECONDS_JSON:-40}" "" --phases fuzzing --include-path /v1/attention
+contract "${SECONDS_JSON:-25}" "" --phases fuzzing --include-path /v1/attention
 for path in /v1/estimate /v1/tokenize '/v1/models/{name}'; do
-    contract "${SECONDS_FORM:-8}" "" --phases fuzzing --include-path "$path"
+    contract "${SECONDS_FORM:-5}" "" --phases fuzzing --include-path "$path"
 done
 # What a form cannot hold is a 400 that no schema of the body tells: here everything else is judged.
 for accept in application/x-ndjson application/vnd.safetensors application/x-npy image/png image/svg+xml text/plain; do
-    contract "${SECONDS_FORM:-8}" "$accept" --phases fuzzing --exclude-checks positive_data_acceptance --include-path /v1/attention
+    contract "${SECONDS_FORM:-5}" "$accept" --phases fuzzing --exclude-checks positive_data_acceptance --include-path /v1/attention
 done
 
 kill -TERM "$server"

@@ -60,11 +60,12 @@ static inline void golden_compare_case(const attn_model *m, const json_t *c, dou
     free(g.embeds);
 }
 
-static inline void golden_compare_with(const char *source, const char *golden, const char *table)
+/* false: this CPU has not got it. */
+static inline bool golden_compare_with(const char *source, const char *golden, const char *table)
 {
     attn_runtime *rt = runtime_with(2, table);
     if (!rt)
-        return; /* this CPU has not got it */
+        return false;
     double worst[ATTN_OUTPUT_COUNT] = { 0 };
     attn_model *m = open_model(rt, source);
     json_t *doc = load_json(golden), *cases = json_object_get(doc, "cases");
@@ -81,13 +82,17 @@ static inline void golden_compare_with(const char *source, const char *golden, c
     json_decref(doc);
     attn_model_close(m);
     attn_runtime_free(rt);
+    return true;
 }
 
+/* The fastest table first: it is enough where minutes would be spent on the others. */
 static inline void golden_compare_model(const char *source, const char *golden)
 {
-    static const char *const tables[] = { "ref", "avx2", "avx512", "neon" };
-    for (size_t t = SANITIZED; t < sizeof tables / sizeof *tables; t++) /* the plain one takes minutes there */
-        golden_compare_with(source, golden, tables[t]);
+    static const char *const tables[] = { "avx512", "avx2", "neon", "ref" };
+    bool compared = false;
+    for (size_t t = 0; t < sizeof tables / sizeof *tables && !(SANITIZED && compared); t++)
+        compared |= golden_compare_with(source, golden, tables[t]);
+    ck_assert(compared);
 }
 
 #endif

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model_fixture.h"
 
-static const char *const tables[] = { "ref", "avx2", "avx512", "neon" };
+static const char *const tables[] = { "avx512", "avx2", "neon", "ref" };
 static const attn_outputs everything = ATTN_BIT(ATTN_OUTPUT_COUNT) - 1;
 static const attn_analyses all_analyses = ATTN_ANALYSIS_BIT(ATTN_ANALYSIS_COUNT) - 1;
 static const double tolerance = 5e-6; /* through a whole model, float32 against float64 */
@@ -124,13 +124,14 @@ static void compare_analyses(fixture *f, const json_t *expected, golden_worst *w
     kept_free(&run);
 }
 
-static void compare_model(const char *source, const char *golden, const char *table)
+/* false: this CPU has not got the table. */
+static bool compare_model(const char *source, const char *golden, const char *table)
 {
     fixture f;
     golden_worst w = { 0 };
     fixture_open(&f, source, 2, table);
     if (!f.rt)
-        return;
+        return false;
     json_t *doc = load_json(golden), *cases = json_object_get(doc, "cases");
     ck_assert_uint_gt(json_array_size(cases), 0);
     for (size_t i = 0; i < json_array_size(cases); i++) {
@@ -145,6 +146,7 @@ static void compare_model(const char *source, const char *golden, const char *ta
     ck_assert(w.hidden > 0 && w.value_norm > 0 && w.weighted_norm > 0 && w.analysis > 0); /* some were compared */
     json_decref(doc);
     fixture_free(&f);
+    return true;
 }
 
 START_TEST(states_norms_and_analyses_agree_with_transformers_in_float64)
@@ -154,8 +156,9 @@ START_TEST(states_norms_and_analyses_agree_with_transformers_in_float64)
     const char *minilm = getenv("ATTND_MINILM");
     if (!minilm)
         printf("SKIPPED tests/golden/analyses-minilm.json: ATTND_MINILM is not set\n");
-    for (size_t t = SANITIZED; minilm && t < sizeof tables / sizeof *tables; t++)
-        compare_model(minilm, "tests/golden/analyses-minilm.json", tables[t]);
+    bool compared = false; /* by the fastest table, which is enough where minutes would be spent on the others */
+    for (size_t t = 0; minilm && t < sizeof tables / sizeof *tables && !(SANITIZED && compared); t++)
+        compared |= compare_model(minilm, "tests/golden/analyses-minilm.json", tables[t]);
 }
 END_TEST
 

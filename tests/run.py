@@ -29,8 +29,8 @@ WAITING = "tests/http/test_patience_slow.py"  # a minute of waiting for clocks, 
 UNDER_ASAN = [p for p in HTTP if not p.endswith("_slow.py")]
 ONCE = ("test_hub.py", "test_hostile_models.py")  # long, and the same in every build: a whole run has them under asan alone
 MEASURING = ("test_tokenizer_bounds.c", "test_tokenizer_costs.c")  # what memory and time the release build takes
-# Suites of many requests at a time, or of every form of answer; what one request after the other shows is looked at under asan.
-UNDER_TSAN = ["tests/http/test_" + name + ".py" for name in ("compression", "contract", "contract_service", "drawn", "keys", "mixed", "pool", "seq2seq", "server", "tls", "unix_socket")]
+# Suites of many requests at a time; what one request after the other shows is looked at under asan.
+UNDER_TSAN = ["tests/http/test_" + name + ".py" for name in ("compression", "keys", "mixed", "pool", "seq2seq", "server", "tls", "unix_socket")]
 
 
 def steps(quick):

@@ -43,7 +43,7 @@ contract() {
 }
 
 # The examples are left out: tests/http/test_openapi.py sends each as it says, and knows its answer.
-contract 60 "" --phases coverage
+contract 45 "" --phases coverage
 contract "${SECONDS_JSON:-25}" "" --phases fuzzing --include-path /v1/attention
 for path in /v1/estimate /v1/tokenize '/v1/models/{name}'; do
     contract "${SECONDS_FORM:-5}" "" --phases fuzzing --include-path "$path"

@@ -92,8 +92,8 @@ def timed(step):
 
 
 def results(wanted):
-    """Each step's, in order. What need not be alone runs side by side, one a core."""
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    """Each step's, in order. What need not be alone runs side by side, one a core and one more, since many wait for clocks."""
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1) as pool:
         for alone, group in itertools.groupby(wanted, lambda step: any(part in step[0] for part in ALONE)):
             yield from map(timed, group) if alone else pool.map(timed, group)
 

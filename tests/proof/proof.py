@@ -138,6 +138,8 @@ class Connection:
 
     async def ask(self, data, timeout=100):
         """(status, headers, body)."""
+        if self.reader is not None and self.reader.at_eof():
+            self.close()  # idle for so long that the server has ended it
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
         try:

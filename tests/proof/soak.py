@@ -34,6 +34,7 @@ class Crowd:
         self.counts[what] += 1
         if what in (WRONG, LOST) and len(self.examples) < 20:
             self.examples.append(f"{what}: {request.name}: {note}")
+            print(f"{time.strftime('%H:%M:%S')} {self.examples[-1]}", flush=True)
 
     async def one(self, request, connection):
         begin = time.perf_counter()

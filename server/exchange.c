@@ -551,12 +551,17 @@ static handled handle(srv_exchange *x, meeting *m)
     return h;
 }
 
-/* False: a guest that declined. */
-static bool work(srv_exchange *x, meeting *m)
+static uint64_t end_wait(srv_exchange *x)
 {
     uint64_t waited = attn_clock_ns() - atomic_load(&x->enqueued_at);
     atomic_store(&x->queued_ns, waited > 0 ? waited : 1);
-    x->request.queued_ns = waited;
+    return waited;
+}
+
+/* False: a guest that declined. */
+static bool work(srv_exchange *x, meeting *m)
+{
+    x->request.queued_ns = end_wait(x);
     handled h = handle(x, m);
     if (h.declined)
         return false;
@@ -613,9 +618,8 @@ void srv_exchange_work(void *server, srv_job *job, attn_arena *arena)
     meeting m = { .api = { .ctx = &m, .more = call_guests }, .host = x, .arena = arena };
     (void)server;
     if (attn_cancelled(&x->cancel)) {
-        uint64_t waited = attn_clock_ns() - atomic_load(&x->enqueued_at);
         bool stopping = atomic_load(&x->cancel.reason) == ATTN_SHUTDOWN;
-        atomic_store(&x->queued_ns, waited > 0 ? waited : 1);
+        (void)end_wait(x);
         srv_jobs_over(x->server->jobs, job);
         answer_code(x, stopping ? API_DRAINING : API_DEADLINE,
                     stopping ? "the server is shutting down" : "the request's time was over before a worker was free");

@@ -35,6 +35,17 @@ struct srv_jobs {
     bool closing;
 };
 
+/* Under the lock: behind `before`, which waits, or as the first of all. */
+static void link_job(srv_jobs *jobs, srv_job *job, srv_job *before)
+{
+    job->before = before;
+    job->next = before ? before->next : jobs->first;
+    *(job->before ? &job->before->next : &jobs->first) = job;
+    *(job->next ? &job->next->before : &jobs->last) = job;
+    job->queued = true;
+    jobs->waiting++;
+}
+
 /* Under the lock. */
 static void unlink_job(srv_jobs *jobs, srv_job *job)
 {
@@ -212,12 +223,7 @@ bool srv_jobs_put(srv_jobs *jobs, srv_job *job)
     pthread_mutex_lock(&jobs->lock);
     bool fits = !is_full(jobs);
     if (fits) {
-        job->next = NULL;
-        job->before = jobs->last;
-        *(jobs->last ? &jobs->last->next : &jobs->first) = job;
-        jobs->last = job;
-        job->queued = true;
-        jobs->waiting++;
+        link_job(jobs, job, jobs->last);
         call_worker(jobs);
     }
     pthread_mutex_unlock(&jobs->lock);
@@ -248,11 +254,7 @@ void srv_jobs_put_back(srv_jobs *jobs, srv_job *job)
     job->alone = true;
     jobs->guests--;
     if (!jobs->closing) { /* else it is forgotten with the others */
-        job->next = jobs->first;
-        *(jobs->first ? &jobs->first->before : &jobs->last) = job;
-        jobs->first = job;
-        job->queued = true;
-        jobs->waiting++;
+        link_job(jobs, job, NULL);
         call_worker(jobs);
     }
     pthread_mutex_unlock(&jobs->lock);

@@ -236,6 +236,21 @@ static attn_status prepare_stack(attn_run *r, attn_stack stack, const attn_stack
     return st == ATTN_OK ? prepare_analyses(r, s, stack) : st;
 }
 
+/* For the rows of the run; of several inputs, for each as that input alone would be turned. */
+static void fill_rotation(const attn_run *r, const attn_rope *rope, const attn_rotation *rotation, size_t length)
+{
+    if (!r->parts)
+        attn_rotation_fill(r->runtime, rope, rotation, r->past, r->T, length);
+    for (size_t i = 0; i < r->num_parts; i++) {
+        const attn_run *part = &r->parts[i];
+        attn_rotation piece = *rotation;
+        piece.cosine += part->first_row * (rope->width / 2);
+        piece.sine += part->first_row * (rope->width / 2);
+        attn_rotation_fill(r->runtime, rope, &piece, 0, part->T, part->T);
+    }
+}
+
+/* `length` is that of the text; of several inputs each has its own. */
 static attn_status prepare_rotations(attn_run *r, size_t length)
 {
     for (size_t i = 0; i < ATTN_MODEL_ROPES; i++) {
@@ -249,7 +264,7 @@ static attn_status prepare_rotations(attn_run *r, size_t length)
         rotation->sine = rotation->cosine ? attn_take_floats(r, r->T, rope->width / 2) : NULL;
         if (!rotation->sine)
             return ATTN_E_NOMEM;
-        attn_rotation_fill(r->runtime, rope, rotation, r->past, r->T, length);
+        fill_rotation(r, rope, rotation, length);
     }
     return ATTN_OK;
 }
@@ -331,31 +346,6 @@ static void add_part(attn_run *r, attn_joint_run *j)
     r->T += part->T;
 }
 
-/* Tables for all rows, each part's turned as that input alone would be. */
-static attn_status prepare_joint_rotations(attn_run *r)
-{
-    for (size_t i = 0; i < ATTN_MODEL_ROPES; i++) {
-        const attn_rope *rope = &r->model->ropes[i];
-        size_t half = rope->width / 2;
-        attn_rotation *all = &r->rotations[i];
-        *all = (attn_rotation){ .width = rope->width, .neighbours = rope->neighbours };
-        if (rope->width == 0)
-            continue;
-        all->cosine = attn_take_floats(r, r->T, half);
-        all->sine = all->cosine ? attn_take_floats(r, r->T, half) : NULL;
-        if (!all->sine)
-            return ATTN_E_NOMEM;
-        for (size_t p = 0; p < r->num_parts; p++) {
-            const attn_run *part = &r->parts[p];
-            attn_rotation piece = *all;
-            piece.cosine += part->first_row * half;
-            piece.sine += part->first_row * half;
-            attn_rotation_fill(r->runtime, rope, &piece, 0, part->T, part->T);
-        }
-    }
-    return ATTN_OK;
-}
-
 static attn_status run_parts(attn_run *r, attn_joint_run *runs, size_t num)
 {
     r->parts = attn_arena_take(r->arena, num, sizeof *r->parts);
@@ -368,19 +358,19 @@ static attn_status run_parts(attn_run *r, attn_joint_run *runs, size_t num)
     attn_stack_run *all = &r->stacks[ATTN_STACK_SELF];
     *all = r->parts[0].stacks[ATTN_STACK_SELF]; /* keep and layers are those of all */
     all->T_q = all->T_k = r->T;
-    attn_status st = prepare_joint_rotations(r);
+    attn_status st = prepare_rotations(r, r->T);
     return st == ATTN_OK ? r->model->family->forward(r) : st;
 }
 
 void attn_model_run_joint(const attn_model *m, attn_joint_run *runs, size_t num, attn_arena *arena)
 {
-    attn_error err = { 0 };
-    attn_run r = { .model = m, .runtime = m->runtime, .arena = arena, .err = &err };
-    attn_arena_mark mark = attn_arena_save(arena);
     if (num == 1) {
         runs[0].status = attn_model_run(m, runs[0].input, runs[0].keep, arena, runs[0].cancel, runs[0].sink, runs[0].err);
         return;
     }
+    attn_error err = { 0 };
+    attn_run r = { .model = m, .runtime = m->runtime, .arena = arena, .err = &err };
+    attn_arena_mark mark = attn_arena_save(arena);
     attn_status st = run_parts(&r, runs, num);
     for (size_t i = 0, part = 0; i < num; i++) {
         if (r.parts && runs[i].status == ATTN_OK) /* so far; then it has a part */

@@ -156,7 +156,6 @@ static void write_config(const patient *p)
     free(text);
 }
 
-/* Every member of an object of the configuration, one after the other: gone, and everything on the list. */
 /* The sanitized build is slow: of the values for each key it takes every tenth, another one first for other keys. */
 enum { STRIDE = SANITIZED ? 10 : 1 };
 
@@ -165,6 +164,7 @@ static size_t first_of(const char *name)
     return strlen(name) % STRIDE;
 }
 
+/* Every member of an object of the configuration, one after the other: gone, and everything on the list. */
 static void upset_members(patient *p, json_t *object, const char *name, int depth)
 {
     json_t *was = json_copy(object), *value;

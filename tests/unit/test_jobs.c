@@ -65,14 +65,22 @@ static void setup(void)
     gate.open = gate.begun = gate.done = 0;
 }
 
-START_TEST(jobs_run_in_the_order_they_came)
+/* One thread, which has begun with the first of them. */
+static srv_jobs *line_up(numbered *all, int count)
 {
-    numbered all[20] = { 0 };
     srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < count; i++) {
         all[i].number = i;
         ck_assert(srv_jobs_put(jobs, &all[i].job));
     }
+    wait_until(&gate.begun, 1);
+    return jobs;
+}
+
+START_TEST(jobs_run_in_the_order_they_came)
+{
+    numbered all[20] = { 0 };
+    srv_jobs *jobs = line_up(all, 20);
     let_pass(20);
     wait_until(&gate.done, 20);
     for (int i = 0; i < 20; i++)
@@ -136,12 +144,7 @@ static bool odd(srv_job *job)
 START_TEST(one_that_waits_may_run_within_one_that_runs)
 {
     numbered all[4] = { 0 };
-    srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
-    for (int i = 0; i < 4; i++) {
-        all[i].number = i;
-        ck_assert(srv_jobs_put(jobs, &all[i].job));
-    }
-    wait_until(&gate.begun, 1);
+    srv_jobs *jobs = line_up(all, 4);
     ck_assert_ptr_eq(srv_jobs_join(jobs, &all[0].job, odd), &all[1].job);
     ck_assert_ptr_null(srv_jobs_join(jobs, &all[0].job, odd)); /* the next in line is not, and nobody overtakes it */
     ck_assert_uint_eq(srv_jobs_get(jobs).waiting, 2);
@@ -162,12 +165,7 @@ END_TEST
 START_TEST(one_that_is_put_back_is_the_first_again_and_joins_no_more)
 {
     numbered all[3] = { 0 };
-    srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
-    for (int i = 0; i < 3; i++) {
-        all[i].number = i;
-        ck_assert(srv_jobs_put(jobs, &all[i].job));
-    }
-    wait_until(&gate.begun, 1);
+    srv_jobs *jobs = line_up(all, 3);
     for (int i = 0; i < 2; i++) {
         srv_job *job = srv_jobs_join(jobs, &all[0].job, any);
         ck_assert_ptr_eq(job, i == 0 ? &all[1].job : NULL);
@@ -186,12 +184,7 @@ END_TEST
 START_TEST(the_last_is_put_back_into_an_empty_queue)
 {
     numbered all[3] = { 0 };
-    srv_jobs *jobs = srv_jobs_new(1, 100, run, &gate);
-    for (int i = 0; i < 2; i++) {
-        all[i].number = i;
-        ck_assert(srv_jobs_put(jobs, &all[i].job));
-    }
-    wait_until(&gate.begun, 1);
+    srv_jobs *jobs = line_up(all, 2);
     ck_assert_ptr_eq(srv_jobs_join(jobs, &all[0].job, any), &all[1].job);
     srv_jobs_put_back(jobs, &all[1].job);
     all[2].number = 2;
@@ -266,12 +259,7 @@ END_TEST
 START_TEST(a_removed_job_never_runs)
 {
     numbered all[4] = { 0 };
-    for (int i = 0; i < 4; i++)
-        all[i].number = i;
-    srv_jobs *jobs = srv_jobs_new(1, 10, run, &gate);
-    for (int i = 0; i < 4; i++)
-        ck_assert(srv_jobs_put(jobs, &all[i].job));
-    wait_until(&gate.begun, 1);
+    srv_jobs *jobs = line_up(all, 4);
     ck_assert(!srv_jobs_remove(jobs, &all[0].job)); /* runs already */
     ck_assert(srv_jobs_remove(jobs, &all[2].job));
     ck_assert(!srv_jobs_remove(jobs, &all[2].job));

@@ -96,6 +96,13 @@ static void as_alone(const visitor *v)
     answered_free(&a);
 }
 
+/* The first [num] of the party. */
+static void all_as_alone(size_t num)
+{
+    for (size_t i = 0; i < num; i++)
+        as_alone(&party.all[i]);
+}
+
 static void setup(void)
 {
     memset(&party, 0, sizeof party);
@@ -119,8 +126,7 @@ START_TEST(answers_are_those_of_lone_requests)
     party.all[4].accept = "application/x-npy";
     meet();
     ck_assert_uint_eq(party.meeting.num, 5);
-    for (size_t i = 0; i < party.num; i++)
-        as_alone(&party.all[i]);
+    all_as_alone(party.num);
 }
 END_TEST
 
@@ -140,8 +146,7 @@ START_TEST(no_more_meet_than_gain_by_it)
     meet();
     ck_assert_uint_eq(party.meeting.num, attn_least(API_MEETING_RUNS, API_MEETING_TOKENS / 4));
     ck_assert_uint_eq(party.next, party.meeting.num);
-    for (size_t i = 0; i < party.next; i++)
-        as_alone(&party.all[i]);
+    all_as_alone(party.next);
 }
 END_TEST
 
@@ -167,8 +172,7 @@ START_TEST(a_guest_that_does_not_fit_declines_and_hears_nothing)
     ck_assert_int_eq(party.all[2].reply.starts, 0);
     ck_assert_uint_eq(party.all[2].reply.blocks, 0);
     ck_assert_uint_eq(party.next, 3);
-    as_alone(&party.all[0]);
-    as_alone(&party.all[1]);
+    all_as_alone(2);
     answered later = ask_well("/v1/attention", unfit[_i]);
     json_decref(later.json);
 }
@@ -194,8 +198,7 @@ START_TEST(a_guest_in_error_is_told_so_and_the_next_is_called)
     invite(SHORT);
     meet();
     ck_assert_uint_eq(party.meeting.num, 2);
-    for (size_t i = 0; i < party.num; i++)
-        as_alone(&party.all[i]);
+    all_as_alone(party.num);
 }
 END_TEST
 

@@ -136,11 +136,14 @@ run: setup-build
 TSAN_UNITS := pool jobs analysis_maps pooled_errors draw_fonts
 
 ## check: sets up what is missing, builds everything, runs every test; ends in "N passed, N failed, N skipped"
-check: setup-check
+check: check-programs
+	python3 tests/run.py
+
+## check-programs: the first half of check, everything but the tests
+check-programs: setup-check
 	$(MAKE) all units
 	$(MAKE) config=asan all units fuzzers
 	$(MAKE) config=tsan all $(TSAN_UNITS:%=build/tsan/tests/unit/test_%)
-	python3 tests/run.py
 
 ## check-quick: unit tests and HTTP suites of the release build alone
 check-quick: setup-check
@@ -195,6 +198,11 @@ proof: setup-build
 	python3 tests/proof/replicas.py
 	python3 tests/proof/soak.py --seconds $(or $(SECONDS),3600)
 
+## proof-fuzzing: each parser fuzzed for 20 CPU-minutes, the request reader and safetensors for 120 (clang, libFuzzer; ARGS="--keep json")
+proof-fuzzing:
+	$(MAKE) config=fuzz fuzzers
+	python3 tests/proof/fuzzing.py $(ARGS)
+
 ## contract: schemathesis against a live server and its openapi.json (needs python3-venv; the package index the first time)
 contract: setup-build
 	$(MAKE) all
@@ -231,6 +239,6 @@ clean:
 help:
 	sed -n 's/^## //p' Makefile
 
-.PHONY: all units fuzzers benches debug asan tsan run check check-quick check-explorer image check-container check-arm64 lint fuzz bench proof contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
+.PHONY: all units fuzzers benches debug asan tsan run check check-programs check-quick check-explorer image check-container check-arm64 lint fuzz bench proof proof-fuzzing contract setup-build setup-check setup-explorer setup-lint openapi family-table clean help
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(CORE) $(API) $(SRV) $(MAIN)) $(UNIT:=.d) $(OOM:=.d) $(BENCH:=.d) $(FUZZ:=.d)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "attn_model.h"
 #include "hub_transfer.h"
 #include "log.h"
 
@@ -47,6 +48,7 @@ typedef struct hub {
     srv_hub_cache cache;
     srv_hub_transfer *net; /* NULL: nothing is asked (yet) */
     bool patient;          /* failures are tried again: the cache has nothing to fall back on */
+    bool known;            /* what the commit's texts ask for, attnd has */
     char commit[SRV_HUB_COMMIT_BYTES];
     wanted *wanted;
     size_t num_wanted;
@@ -222,6 +224,17 @@ static bool fetch(hub *h, const wanted *w, srv_hub_progress *progress)
     return fine && srv_hub_cache_link(&h->cache, h->commit, w->file, w->head.etag);
 }
 
+/* Whether the weights may come, behind all else: gigabytes are not fetched to be refused. */
+static bool may_come(hub *h)
+{
+    attn_error error = { .code = ATTN_OK };
+    char *folder = h->known ? NULL : srv_hub_cache_path(&h->cache, h->commit, NULL);
+    if (folder && attn_model_check_texts(folder, &error) != ATTN_OK)
+        return refuse(h, "%s%s%s", error.where, *error.where ? ": " : "", error.text);
+    h->known = true;
+    return true;
+}
+
 /* Everything on the list, which is empty then. */
 static bool fetch_wanted(hub *h)
 {
@@ -244,7 +257,7 @@ static bool fetch_wanted(hub *h)
                     h->cache.path);
     srv_hub_progress_begin(&progress, h->id.repo, 0, need);
     for (size_t i = 0; i < h->num_wanted && fine; i++)
-        fine = fetch(h, &h->wanted[i], &progress);
+        fine = (h->wanted[i].most < MOST_WEIGHTS || may_come(h)) && fetch(h, &h->wanted[i], &progress);
     h->num_wanted = 0;
     if (fine)
         srv_hub_progress_end(&progress);

@@ -9,7 +9,6 @@ SPDX-License-Identifier: Apache-2.0
 """
 import concurrent.futures
 import glob
-import itertools
 import os
 import re
 import subprocess
@@ -92,10 +91,11 @@ def timed(step):
 
 
 def results(wanted):
-    """Each step's, in order. What need not be alone runs side by side, one a core and one more, since many wait for clocks."""
+    """Each step's. First what must be alone; then the others in order, side by side, one a core and one more, since many wait for clocks."""
+    alone = [step for step in wanted if any(part in step[0] for part in ALONE)]
+    yield from map(timed, alone)
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1) as pool:
-        for alone, group in itertools.groupby(wanted, lambda step: any(part in step[0] for part in ALONE)):
-            yield from map(timed, group) if alone else pool.map(timed, group)
+        yield from pool.map(timed, [step for step in wanted if step not in alone])
 
 
 def main(arguments):

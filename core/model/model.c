@@ -220,6 +220,27 @@ static void fill_info(attn_model *m)
     m->info.ignored_keys = m->ignored_keys;
 }
 
+/* All but the weights. */
+static attn_status read_texts(attn_model *m, const attn_source *files, attn_error *err)
+{
+    attn_status st = read_config(m, files, err);
+    return st == ATTN_OK ? attn_model_open_tokenizer(m, files, err) : st;
+}
+
+attn_status attn_model_check_texts(const char *source, attn_error *err)
+{
+    attn_source *files = NULL;
+    attn_model *m = attn_calloc(1, sizeof *m);
+    if (!m)
+        return attn_fail_memory(err);
+    attn_status st = attn_source_open(&files, source, err);
+    if (st == ATTN_OK)
+        st = read_texts(m, files, err);
+    attn_source_close(files);
+    attn_model_close(m);
+    return st;
+}
+
 static attn_status open_model(attn_model **out, attn_runtime *rt, const char *source, bool later, attn_error *err)
 {
     attn_source *files = NULL;
@@ -232,9 +253,7 @@ static attn_status open_model(attn_model **out, attn_runtime *rt, const char *so
     if (st == ATTN_OK)
         st = copy_text(&m->source, source, err);
     if (st == ATTN_OK)
-        st = read_config(m, files, err);
-    if (st == ATTN_OK)
-        st = attn_model_open_tokenizer(m, files, err);
+        st = read_texts(m, files, err);
     if (st == ATTN_OK)
         st = read_weights(m, files, later, err);
     attn_source_close(files);

@@ -47,6 +47,8 @@ ATTN_MUST_CHECK attn_status attn_model_open_unloaded(attn_model **out, attn_runt
 ATTN_MUST_CHECK attn_status attn_model_load(const attn_model *, attn_error *);
 bool attn_model_is_loaded(const attn_model *);
 void attn_model_close(attn_model *); /* NULL is fine */
+/* What attn_model_open would refuse before it comes to the weights, in config.json and the tokenizer of a directory whose weights may not be there yet; its errors. */
+ATTN_MUST_CHECK attn_status attn_model_check_texts(const char *source, attn_error *);
 
 const attn_model_info *attn_model_get_info(const attn_model *);
 const attn_tokenizer *attn_model_get_tokenizer(const attn_model *); /* NULL: it has none */

@@ -370,6 +370,15 @@ class Refused(HubCase):
             self.fails(name, "sentencepiece", "python3 -c .*'org/bert'.*AutoTokenizer")
         self.assertEqual(self.hub.count("GET"), 0)
 
+    def test_what_would_be_refused_is_so_before_weights_come(self):
+        config = json.loads(files_of("bert")["config.json"])
+        for file, wrong, expected in (("config.json", dict(config, model_type="mamba"), 'config.json: model_type: is "mamba", known are: '),
+                                      ("config.json", dict(config, quantization_config={"bits": 4}), "config.json: quantization_config"),
+                                      ("tokenizer.json", {"model": {"type": "Psychic"}}, "tokenizer.json: .*Psychic")):
+            self.hub.add("org/bert", "main", dict(files_of("bert"), **{file: json.dumps(wrong).encode()}))
+            self.fails(expected)
+            self.assertEqual(self.hub.count("GET", "store"), 0)
+
     def test_an_endpoint_that_is_none(self):
         self.fails("HF_ENDPOINT", "https://", HF_ENDPOINT="ftp://127.0.0.1")
         self.fails("127.0.0.1:1 cannot be asked", HF_ENDPOINT="http://127.0.0.1:1")

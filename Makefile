@@ -9,10 +9,11 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 ifdef CI
 WARN += -Werror
 endif
-OPT.release := -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
-OPT.debug := -O1 -fno-math-errno -fno-trapping-math -ffp-contract=off
-OPT.asan := $(OPT.debug) -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-OPT.tsan := $(OPT.debug) -fsanitize=thread
+MATH := -fno-math-errno -fno-trapping-math -ffp-contract=off
+OPT.release := -O3 $(MATH)
+OPT.debug := -O1 $(MATH)
+OPT.asan := -O2 $(MATH) -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT.tsan := -O2 $(MATH) -fsanitize=thread
 OPT.fuzz := $(OPT.debug) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 OPT.coverage := -O0 --coverage
 ifeq ($(config),fuzz)

@@ -23,7 +23,7 @@ SANITIZE = {
 }
 HTTP = sorted(p for p in glob.glob("tests/http/test_*.py"))
 THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors", "test_draw_fonts"]  # units built for tsan by `make check`
-ALONE = ("layers", "generated", "slow_readers", "steady_slow", "snippets", "costs", "test_pool", "test_jobs")  # parts of names: those that time something, or load the machine
+ALONE = re.compile(r"layers|generated|snippets|unit/test_(pool|jobs|tokenizer_costs)$|http/test_(slow_readers|steady_slow)")  # those that time something, or load the machine
 WAITING = "tests/http/test_patience_slow.py"  # a minute of waiting for clocks, which the unit programs can use
 UNDER_ASAN = [p for p in HTTP if not p.endswith("_slow.py")]
 ONCE = ("test_hub.py", "test_hostile_models.py")  # long, and the same in every build: a whole run has them under asan alone
@@ -91,11 +91,13 @@ def timed(step):
 
 
 def results(wanted):
-    """Each step's. First what must be alone; then the others in order, side by side, one a core and one more, since many wait for clocks."""
-    alone = [step for step in wanted if any(part in step[0] for part in ALONE)]
+    """Each step's. First what must be alone; then the others, side by side: a program for each core, and beside them as many suites of Python's, which wait most of the time."""
+    alone = [step for step in wanted if ALONE.search(step[0])]
     yield from map(timed, alone)
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1) as pool:
-        yield from pool.map(timed, [step for step in wanted if step not in alone])
+    cores = len(os.sched_getaffinity(0))
+    with concurrent.futures.ThreadPoolExecutor(cores) as programs, concurrent.futures.ThreadPoolExecutor(cores) as suites:
+        begun = [(suites if step[1][0] == "python3" else programs).submit(timed, step) for step in wanted if step not in alone]
+        yield from (step.result() for step in begun)
 
 
 def main(arguments):

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { attention as ask, complete, explorer, frame, root } from './harness.js';
+import { attention as ask, complete, explorer, frame, root, slack } from './harness.js';
 import { makeLongModel } from './long_model.js';
 
 const model = makeLongModel(join(root, 'core/builtin/attnd-gpt'), join(root, 'build/explorer/attnd-long'));
@@ -13,7 +13,7 @@ const longest = textOf(430), long = textOf(160);
 const inputOf = text => ({ kind: 'text', text, textPair: '', model: 'attnd-long', addSpecialTokens: true });
 const bins = 256;
 /** The longest time that a page may not answer, in milliseconds. */
-const frozen = 200;
+const frozen = 200 * slack;
 
 /** Long tasks from now on. */
 const watchTasks = page => page.evaluate(() => {

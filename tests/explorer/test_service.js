@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
 import { test as nodeTest } from 'node:test';
-import { complete, explorer, frame, link, minilm, picture } from './harness.js';
+import { complete, explorer, frame, link, minilm, picture, slack } from './harness.js';
 
 const secret = 'correct-horse-battery-staple-0123456789';
 const { test } = explorer({ options: minilm ? ['--model', 'builtin:attnd-bert', '--model', `minilm=${minilm}`] : [] });
@@ -142,7 +142,7 @@ if (minilm) {
         }
         const median = name => times.map(time => time[name]).sort((a, b) => a - b)[2];
         console.log(`measured: MiniLM, 128 tokens: first picture ${median('first').toFixed(0)} ms after the first byte, all 72 maps ${median('all').toFixed(0)} ms (medians of 5)`);
-        assert.ok(median('first') < 300, JSON.stringify(times));
+        assert.ok(median('first') < 300 * slack, JSON.stringify(times));
     });
 
     test('144 maps of 128 x 128 are drawn without holding up the page', async ({ open }) => {
@@ -159,7 +159,7 @@ if (minilm) {
             return performance.now() - begin;
         });
         console.log(`measured: 144 thumbnails of 128 x 128, all at once: ${worst.toFixed(0)} ms`);
-        assert.ok(worst < 250, String(worst));
+        assert.ok(worst < 250 * slack, String(worst));
         await frame(page);
     });
 } else

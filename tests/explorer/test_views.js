@@ -1,7 +1,7 @@
 // test_views.js - one head as a heat map, as lines, as a table: what is drawn and said against the API's own numbers, by pointer and by keyboard.
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { explorer, frame, picture } from './harness.js';
+import { explorer, frame, picture, slack } from './harness.js';
 
 const { test } = explorer();
 const opening = 'The animal didn\'t cross the street because it was too tired.';
@@ -286,6 +286,6 @@ test('60 frames a second while panning and zooming a map of 512 x 512', async ({
     });
     const at = (list, share) => [...list].sort((a, b) => a - b)[Math.floor(share * (list.length - 1))].toFixed(1), sum = intervals.reduce((a, b) => a + b, 0);
     console.log(`measured: ${(1000 * intervals.length / sum).toFixed(1)} frames/s at 512 x 512; frame ${at(intervals, 0.5)} ms in the middle, ${at(intervals, 0.95)} ms at 95 %; drawing ${at(draws, 0.5)} ms, at worst ${at(draws, 1)} ms`);
-    assert.ok(at(intervals, 0.5) < 18, `a frame in the middle takes ${at(intervals, 0.5)} ms`);
-    assert.ok(at(draws, 0.5) < 8, `drawing takes ${at(draws, 0.5)} ms`);
+    assert.ok(at(intervals, 0.5) < 18 * slack, `a frame in the middle takes ${at(intervals, 0.5)} ms`);
+    assert.ok(at(draws, 0.5) < 8 * slack, `drawing takes ${at(draws, 0.5)} ms`);
 });

@@ -42,10 +42,12 @@ static inline model_file file_read(const char *directory, const char *name)
     return file;
 }
 
+/* A new file: one that is cut and written anew is waited for by ext4 until it is on the disk. */
 static inline void file_write(const char *directory, const char *name, const void *bytes, size_t n)
 {
     char path[300];
     file_path(path, sizeof path, directory, name);
+    (void)unlink(path);
     FILE *f = fopen(path, "wb");
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);

@@ -91,11 +91,11 @@ def timed(step):
 
 
 def results(wanted):
-    """Each step's. First what must be alone; then the others, side by side: a program for each core, and beside them as many suites of Python's, which wait most of the time."""
+    """Each step's. First what must be alone; then the others, side by side: a program for each core, and beside them half as many suites of Python's, which wait most of the time."""
     alone = [step for step in wanted if ALONE.search(step[0])]
     yield from map(timed, alone)
     cores = len(os.sched_getaffinity(0))
-    with concurrent.futures.ThreadPoolExecutor(cores) as programs, concurrent.futures.ThreadPoolExecutor(cores) as suites:
+    with concurrent.futures.ThreadPoolExecutor(cores) as programs, concurrent.futures.ThreadPoolExecutor(max(1, cores // 2)) as suites:
         begun = [(suites if step[1][0] == "python3" else programs).submit(timed, step) for step in wanted if step not in alone]
         yield from (step.result() for step in begun)
 

@@ -99,12 +99,15 @@ class Server:
         _, _, text = self.ask("GET", "/metrics", port=port)
         return sum(float(line.split()[-1]) for line in text.decode().splitlines() if re.match(re.escape(name) + r"[{ ]", line))
 
-    def wait_for(self, name, value):
+    def wait_until(self, name, fits, expected):
         until = time.monotonic() + PATIENCE
-        while self.metric(name) != value:
+        while not fits(self.metric(name)):
             if time.monotonic() > until:
-                raise AssertionError(f"{name} is {self.metric(name)}, expected {value}")
+                raise AssertionError(f"{name} is {self.metric(name)}, expected {expected}")
             time.sleep(0.02)
+
+    def wait_for(self, name, value):
+        self.wait_until(name, lambda now: now == value, value)
 
     def cpu_seconds(self):
         with open(f"/proc/{self.process.pid}/stat") as f:
@@ -715,9 +718,7 @@ class Load(Case):
                     for name in ("attnd_running_requests", "attnd_queue_length", "attnd_memory_waiting_requests"):
                         server.wait_for(name, 0)
                     server.wait_for("attnd_connections", 1)
-                    until = time.monotonic() + PATIENCE
-                    while server.metric("attnd_memory_used_bytes") >= 100000 and time.monotonic() < until:  # the block of this very answer
-                        time.sleep(0.02)
+                    server.wait_until("attnd_memory_used_bytes", lambda used: used < 100000, "the block of this very answer")
                     self.assertLess(server.metric("attnd_memory_used_bytes"), 100000)
                     self.assertEqual(server.post(SMALL)[0], 200)
 

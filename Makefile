@@ -191,10 +191,11 @@ bench: setup-build
 	$(or $(PEER),python3) tests/bench/bench_number.py
 	$(or $(PEER),python3) tests/bench/bench_server.py
 
-## proof: that it stays up, at length: soak at twice its capacity (SECONDS=3600), replicas killed behind HAProxy, 11,000 connections, failing sends
+## proof: that it stays up, at length: soak at twice its capacity (SECONDS=3600), replicas killed behind HAProxy, 11,000 connections, failing sends, a full disk
 proof: setup-build
 	$(MAKE) all
 	python3 tests/proof/faults.py
+	python3 tests/proof/full_disk.py
 	python3 tests/proof/connections.py
 	python3 tests/proof/replicas.py
 	python3 tests/proof/soak.py --seconds $(or $(SECONDS),3600)

@@ -6,11 +6,14 @@
  *     interrupt  one send or receive in 3 says EINTR
  *     reset=N    one send in N says ECONNRESET
  *     clock      the wall clock jumps an hour or a year, forth and back, at every look
+ *     file=N     the Nth call that makes, writes or renames a file or folder says ENOSPC, and stderr says which it was; file=N,half: if it writes, it writes half
+ *                of the bytes, and the next one says ENOSPC
  * Which calls are hit is the same in every run of the same calls.
  * SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,14 +21,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-static bool is_small, interrupts, jumps;
-static unsigned reset_one_in;
-static atomic_uint calls;
+static bool is_small, interrupts, jumps, halves;
+static unsigned reset_one_in, bad_file_call;
+static atomic_uint calls, file_calls;
 
 __attribute__((constructor)) static void read_wishes(void)
 {
@@ -36,8 +40,11 @@ __attribute__((constructor)) static void read_wishes(void)
         is_small |= strcmp(wish, "small") == 0;
         interrupts |= strcmp(wish, "interrupt") == 0;
         jumps |= strcmp(wish, "clock") == 0;
+        halves |= strcmp(wish, "half") == 0;
         if (strncmp(wish, "reset=", 6) == 0)
             reset_one_in = (unsigned)atoi(wish + 6);
+        if (strncmp(wish, "file=", 5) == 0)
+            bad_file_call = (unsigned)atoi(wish + 5);
     }
 }
 
@@ -102,9 +109,80 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
     return is_socket(fd) && goes_wrong(true) ? -1 : REAL(writev)(fd, parts, count);
 }
 
+/* Whether this call to a file is the bad one: then errno is set and stderr told. */
+static bool is_bad_file_call(const char *what)
+{
+    if (atomic_fetch_add(&file_calls, 1) + 1 != bad_file_call)
+        return false;
+    dprintf(2, "fault: %s\n", what);
+    errno = ENOSPC;
+    return true;
+}
+
+/* How many of n bytes this write takes. 0: it is the bad one. */
+static size_t room(const char *what, size_t n)
+{
+    if (!is_bad_file_call(what))
+        return n;
+    if (!halves || n < 2)
+        return 0;
+    errno = 0; /* a short write says nothing */
+    halves = false;
+    bad_file_call++; /* the next one */
+    return n / 2;
+}
+
 ssize_t write(int fd, const void *bytes, size_t n)
 {
-    return is_socket(fd) && goes_wrong(true) ? -1 : REAL(write)(fd, bytes, n);
+    if (is_socket(fd))
+        return goes_wrong(true) ? -1 : REAL(write)(fd, bytes, n);
+    size_t taken = fd == STDERR_FILENO ? n : room("write", n);
+    return taken < n && taken == 0 ? -1 : REAL(write)(fd, bytes, taken);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at)
+{
+    size_t taken = room("pwrite", n);
+    return taken < n && taken == 0 ? -1 : REAL(pwrite)(fd, bytes, taken, at);
+}
+
+int openat(int folder, const char *name, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return flags & O_CREAT && is_bad_file_call("openat") ? -1 : REAL(openat)(folder, name, flags, mode);
+}
+
+int mkdir(const char *name, mode_t mode)
+{
+    return is_bad_file_call("mkdir") ? -1 : REAL(mkdir)(name, mode);
+}
+
+int mkdirat(int folder, const char *name, mode_t mode)
+{
+    return is_bad_file_call("mkdirat") ? -1 : REAL(mkdirat)(folder, name, mode);
+}
+
+int ftruncate(int fd, off_t n)
+{
+    return is_bad_file_call("ftruncate") ? -1 : REAL(ftruncate)(fd, n);
+}
+
+int fsync(int fd)
+{
+    return is_bad_file_call("fsync") ? -1 : REAL(fsync)(fd);
+}
+
+int renameat(int from, const char *old, int to, const char *new)
+{
+    return is_bad_file_call("renameat") ? -1 : REAL(renameat)(from, old, to, new);
+}
+
+int symlinkat(const char *target, int folder, const char *name)
+{
+    return is_bad_file_call("symlinkat") ? -1 : REAL(symlinkat)(target, folder, name);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sends that are short, refused, interrupted or failed, and a clock that jumps: with faults.c preloaded. (A full disk is in tests/http/test_hub.py, failing memory in tests/oom.)
+"""Sends that are short, refused, interrupted or failed, and a clock that jumps: with faults.c preloaded. (A full disk is in full_disk.py, failing memory in tests/oom.)
 
     python3 tests/proof/faults.py [--program build/release/attnd] [--requests 3000]
 

@@ -24,7 +24,6 @@ SANITIZE = {
 HTTP = sorted(p for p in glob.glob("tests/http/test_*.py"))
 THREADED = ["test_pool", "test_jobs", "test_analysis_maps", "test_pooled_errors", "test_draw_fonts"]  # units built for tsan by `make check`
 ALONE = re.compile(r"layers|generated|snippets|unit/test_(pool|jobs|tokenizer_costs)$|http/test_(slow_readers|steady_slow)")  # those that time something, or load the machine
-WAITING = "tests/http/test_patience_slow.py"  # a minute of waiting for clocks, which the unit programs can use
 UNDER_ASAN = [p for p in HTTP if not p.endswith("_slow.py")]
 ONCE = ("test_hub.py", "test_hostile_models.py")  # long, and the same in every build: a whole run has them under asan alone
 MEASURING = ("test_tokenizer_bounds.c", "test_tokenizer_costs.c")  # what memory and time the release build takes
@@ -36,10 +35,9 @@ def steps(quick):
     """(name, command, environment, seconds) of everything there is to run."""
     yield "layers", ["tests/layers/layers.sh"], {}, 60
     yield "generated files", ["tests/layers/generated.sh"], {}, 60
-    yield "release patience", ["python3", WAITING, "build/release/attnd"], {}, 300
     for program in sorted(glob.glob("tests/unit/test_*.c") + glob.glob("tests/oom/*.c")):
         yield program[6:-2], ["build/release/" + program[:-2]], {}, 300
-    for script in [p for p in HTTP if p != WAITING and (quick or not p.endswith(ONCE))]:
+    for script in [p for p in HTTP if quick or not p.endswith(ONCE)]:
         yield "release " + script[6:], ["python3", script, "build/release/attnd"], {}, 300
     yield "snippets of the README", ["tests/snippets/test_readme.py", "build/release/attnd"], {}, 300
     if quick:
@@ -90,14 +88,20 @@ def timed(step):
     return step, *run(*step[1:]), time.monotonic() - begin
 
 
+def spread(steps):
+    """Programs and suites of Python's evenly among each other: suites wait for most of the time, and programs compute meanwhile."""
+    kinds = [[s for s in steps if (s[1][0] == "python3") == suite] for suite in (False, True)]
+    return [step for *_, step in sorted((i / len(kind), step[0], step) for kind in kinds for i, step in enumerate(kind))]
+
+
 def results(wanted):
-    """Each step's. First what must be alone; then the others, side by side: a program for each core, and beside them half as many suites of Python's, which wait most of the time."""
+    """Each step's. First what must be alone; then the others side by side, three for every two cores."""
     alone = [step for step in wanted if ALONE.search(step[0])]
     yield from map(timed, alone)
     cores = len(os.sched_getaffinity(0))
-    with concurrent.futures.ThreadPoolExecutor(cores) as programs, concurrent.futures.ThreadPoolExecutor(max(1, cores // 2)) as suites:
-        begun = [(suites if step[1][0] == "python3" else programs).submit(timed, step) for step in wanted if step not in alone]
-        yield from (step.result() for step in begun)
+    with concurrent.futures.ThreadPoolExecutor(cores + cores // 2) as lanes:
+        begun = {step[0]: lanes.submit(timed, step) for step in spread([s for s in wanted if s not in alone])}
+        yield from (begun[step[0]].result() for step in wanted if step[0] in begun)
 
 
 def main(arguments):

@@ -31,9 +31,13 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -g -pthread -fvisibility=hidden $(WARN) $(OP
 LIBS := -lmicrohttpd -lcurl -lgnutls -lseccomp -ljansson -lutf8proc -lpcre2-8 -lpng -lfreetype -lharfbuzz -lz -lzstd -l:blis-serial/libblis.a -lm -pthread
 
 CORE_SRC := $(sort $(wildcard core/*/*.c)) $(sort $(wildcard core/*/*.S))
-# Other architectures have the plain table, and what BLIS brings for them.
-ifneq ($(firstword $(subst -, ,$(shell $(CC) -dumpmachine))),x86_64)
+# Kernels are one architecture's; every one has the plain table.
+architecture := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+ifneq ($(architecture),x86_64)
 CORE_SRC := $(filter-out %_avx2.c %_avx512.c,$(CORE_SRC))
+endif
+ifneq ($(architecture),aarch64)
+CORE_SRC := $(filter-out %_neon.c,$(CORE_SRC))
 endif
 API_SRC := $(sort $(wildcard api/*.c)) $(sort $(wildcard api/*.S))
 SRV_SRC := $(sort $(filter-out server/main.c,$(wildcard server/*.c)))

@@ -22,12 +22,14 @@ static size_t list_fast(void)
     return n;
 }
 #elif defined(__aarch64__)
-/* The plain rows, which compilers turn into NEON, beside BLIS's matrix product (gemm.c chooses that by the table's name). */
+/* The plain rows, which compilers turn into NEON, beside BLIS's matrix product (gemm.c chooses that by the table's name) and one row's, with the same bits. */
 static size_t list_fast(void)
 {
     static attn_kernels neon;
     neon = attn_kernels_ref;
     neon.name = "neon";
+    neon.row_keys = attn_row_keys_neon;
+    neon.row_values = attn_row_values_neon;
     tables[0] = &neon;
     return 1;
 }

@@ -25,7 +25,7 @@ failed=0
 for source in tests/unit/test_*.c; do
     test=$B/${source%.c}
     wanted "$test" "$@" || continue
-    if CK_TIMEOUT_MULTIPLIER=20 qemu-aarch64-static "$test" >"$test.log" 2>&1; then
+    if ATTND_EMULATED=1 CK_TIMEOUT_MULTIPLIER=20 qemu-aarch64-static "$test" >"$test.log" 2>&1; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))

@@ -1,8 +1,8 @@
 /* fuzz_json.c - the JSON reader against jansson: both take a text or both refuse it.
  *
- * They differ in three things, which are left out: nesting (ours stops at API_JSON_DEPTH, jansson at 2048), numbers beyond double (jansson refuses reals
- * that overflow, and integers beyond 64 bits; to us they are numbers, judged by whoever reads them), and a raw NUL byte, which no JSON text has but
- * jansson 2.14 loses when it stands right behind a number: `[9<NUL>]` is `[9]` to it.
+ * They differ in four things, which are left out: nesting (ours stops at API_JSON_DEPTH, jansson at 2048), numbers beyond double (jansson refuses reals
+ * that overflow, and integers beyond 64 bits; to us they are numbers, judged by whoever reads them), an escaped NUL in a member's name (which JSON allows, and
+ * jansson does not), and a raw NUL byte, which no JSON text has but jansson 2.14 loses when it stands right behind a number: `[9<NUL>]` is `[9]` to it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "json_reader.h"
 
@@ -76,8 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_t *root = json_loadb((const char *)data, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     bool too_deep = strstr(skipped.detail, "nested deeper") != NULL;
     bool too_large = !root && json_error_code(&error) == json_error_numeric_overflow;
+    bool odd_name = !root && json_error_code(&error) == json_error_null_byte_in_key;
     bool has_nul = size > 0 && memchr(data, '\0', size) != NULL;
-    if (ok != (root != NULL) && !too_deep && !too_large && (ok || !has_nul))
+    if (ok != (root != NULL) && !too_deep && !too_large && !odd_name && (ok || !has_nul))
         abort();
     json_decref(root);
     attn_arena_free(arena);

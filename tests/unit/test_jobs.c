@@ -488,7 +488,7 @@ int main(void)
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, jobs_that_step_aside_make_room_for_others);
     tcase_add_test(tc, two_jobs_that_come_at_once_both_run_beside_one_that_is_aside);
-    if (!SANITIZED) {
+    if (!SANITIZED && !is_emulated()) {
         tcase_add_test(tc, threads_that_ended_keep_no_memory);
         tcase_add_test(tc, where_the_system_has_no_more_threads_it_is_crowded);
     }

@@ -10,11 +10,25 @@
 
 enum { SHOWN = 60 }; /* bytes of a client's own words that a detail repeats at most */
 
+typedef struct client_words {
+    char text[3 * SHOWN + 1];
+} client_words;
+
 /* ---- shared ----------------------------------------------------------------------------------------------------------------- */
 
-static int shown(const attn_text *text)
+/* The client's words as a detail repeats them: a NUL, where that would end, is the sign for one. */
+static client_words shown(const attn_text *text)
 {
-    return (int)api_utf8_clip(text->bytes, text->length, SHOWN);
+    client_words words;
+    size_t length = api_utf8_clip(text->bytes, text->length, SHOWN);
+    char *end = words.text;
+    for (size_t i = 0; i < length; i++)
+        if (text->bytes[i])
+            *end++ = text->bytes[i];
+        else
+            end = stpcpy(end, "\xe2\x90\x80");
+    *end = '\0';
+    return words;
 }
 
 static bool find_name(const char *const *names, const attn_text *name, size_t *place)
@@ -33,7 +47,7 @@ bool api_next_member(api_json *j, const char *const *names, uint64_t *seen, size
     while (api_json_next_key(j, &key)) {
         if (!find_name(names, &key, place)) {
             const char *near = api_suggest(key.bytes, key.length, names);
-            return api_json_fail(j, API_UNKNOWN_FIELD, "unknown field \"%.*s\"%s%s%s", shown(&key), key.bytes, near ? "; did you mean \"" : "",
+            return api_json_fail(j, API_UNKNOWN_FIELD, "unknown field \"%s\"%s%s%s", shown(&key).text, near ? "; did you mean \"" : "",
                                  near ? near : "", near ? "\"?" : "");
         }
         if (*seen >> *place & 1)
@@ -65,8 +79,8 @@ bool api_take_choice(api_json *j, const char *const *names, size_t *place)
     char known[300];
     list_names(known, sizeof known, names);
     const char *near = api_suggest(name.bytes, name.length, names);
-    return api_json_fail(j, API_UNKNOWN_VALUE, "unknown value \"%.*s\"%s%s%s; known are %s", shown(&name), name.bytes, near ? "; did you mean \"" : "",
-                         near ? near : "", near ? "\"?" : "", known);
+    return api_json_fail(j, API_UNKNOWN_VALUE, "unknown value \"%s\"%s%s%s; known are %s", shown(&name).text, near ? " (did you mean \"" : "",
+                         near ? near : "", near ? "\"?)" : "", known);
 }
 
 bool api_take_int(api_json *j, int64_t least, int64_t most, int64_t *out)

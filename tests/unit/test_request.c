@@ -472,7 +472,11 @@ START_TEST(details_help_to_mend)
     case_refuses(&c, "{'text': 'a', 'w_q': [[1]]}", API_FIELD_NOT_APPLICABLE, "/w_q");
     ck_assert_str_eq(c.problem.detail, "\"w_q\" does not apply to text; it goes with embeddings");
     case_refuses(&c, "{'text': 'a', 'output': ['attention']}", API_UNKNOWN_VALUE, "/output/0");
-    ck_assert_ptr_nonnull(strstr(c.problem.detail, "did you mean \"attentions\"?"));
+    ck_assert_ptr_nonnull(strstr(c.problem.detail, "unknown value \"attention\" (did you mean \"attentions\"?); known are attentions, scores, "));
+    case_refuses(&c, "{'text': 'a', 'output': ['key\\u0000']}", API_UNKNOWN_VALUE, "/output/0");
+    ck_assert_ptr_nonnull(strstr(c.problem.detail, "unknown value \"key\u2400\" (did you mean \"key\"?)"));
+    case_refuses(&c, "{'te\\u0000xt': 'a'}", API_UNKNOWN_FIELD, ""); /* a pointer has no place for it */
+    ck_assert_str_eq(c.problem.detail, "unknown field \"te\u2400xt\"; did you mean \"text\"?");
     case_refuses(&c, "{'embeddings': [[1,2,3,4]], 'w_q': [[1],[2],[3]]}", API_SHAPE_MISMATCH, "/w_q");
     ck_assert_str_eq(c.problem.detail, "w_q has 3 rows, but embeddings have 4 columns");
     case_refuses(&c, "{'text': 'a'\n, }", API_INVALID_JSON, "");

@@ -14,7 +14,7 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
-/* By qemu-user (tests/container/arm64_units.sh), which has memory of its own within the process and keeps no limit on its size. */
+/* By qemu-user (tests/container/arm64_units.sh), which has memory of its own within the process, keeps no limit on its size, and has no seccomp. */
 static inline bool is_emulated(void)
 {
     return getenv("ATTND_EMULATED") != NULL;

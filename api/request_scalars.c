@@ -11,7 +11,7 @@
 enum { SHOWN = 60 }; /* bytes of a client's own words that a detail repeats at most */
 
 typedef struct client_words {
-    char text[3 * SHOWN + 1];
+    char text[3 * SHOWN + 1]; /* a NUL becomes three */
 } client_words;
 
 /* ---- shared ----------------------------------------------------------------------------------------------------------------- */

@@ -114,36 +114,36 @@ static bool is_bad_file_call(const char *what)
 {
     if (atomic_fetch_add(&file_calls, 1) + 1 != bad_file_call)
         return false;
-    dprintf(2, "fault: %s\n", what);
+    dprintf(STDERR_FILENO, "fault: %s\n", what);
     errno = ENOSPC;
     return true;
 }
 
-/* How many of n bytes this write takes. 0: it is the bad one. */
-static size_t room(const char *what, size_t n)
+/* How many of n bytes this write takes. -1: it is the bad one. */
+static ssize_t room(const char *what, size_t n)
 {
     if (!is_bad_file_call(what))
-        return n;
+        return (ssize_t)n;
     if (!halves || n < 2)
-        return 0;
+        return -1;
     errno = 0; /* a short write says nothing */
     halves = false;
     bad_file_call++; /* the next one */
-    return n / 2;
+    return (ssize_t)(n / 2);
 }
 
 ssize_t write(int fd, const void *bytes, size_t n)
 {
     if (is_socket(fd))
         return goes_wrong(true) ? -1 : REAL(write)(fd, bytes, n);
-    size_t taken = fd == STDERR_FILENO ? n : room("write", n);
-    return taken < n && taken == 0 ? -1 : REAL(write)(fd, bytes, taken);
+    ssize_t taken = fd == STDERR_FILENO ? (ssize_t)n : room("write", n);
+    return taken < 0 ? -1 : REAL(write)(fd, bytes, (size_t)taken);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at)
 {
-    size_t taken = room("pwrite", n);
-    return taken < n && taken == 0 ? -1 : REAL(pwrite)(fd, bytes, taken, at);
+    ssize_t taken = room("pwrite", n);
+    return taken < 0 ? -1 : REAL(pwrite)(fd, bytes, (size_t)taken, at);
 }
 
 int openat(int folder, const char *name, int flags, ...)

@@ -126,15 +126,11 @@ class Chart(Case):
         """Both with the chart's arguments and environment, on this machine: the first with a hub of ours, the second with a cache it may not write and no hub."""
         pod = find(documents(os.path.join(HERE, "values", "hub.yaml"), "--set", "models={org/bert}"), "Deployment")[0]["spec"]["template"]["spec"]
         fetch, serve = pod["initContainers"][0], pod["containers"][0]
-        cache, source = os.path.join(self.folder, "cache"), os.path.join(harness.ROOT, "tests", "golden", "models", "bert")
+        cache = os.path.join(self.folder, "cache")
         os.mkdir(cache)
         hub = fake_hub.Hub()
         self.addCleanup(hub.stop)
-        files = {}
-        for name in os.listdir(source):
-            with open(os.path.join(source, name), "rb") as file:
-                files[name] = file.read()
-        hub.add("org/bert", "main", files)
+        hub.add("org/bert", "main", fake_hub.files_of("bert"))
 
         def environment(container, **more):
             return dict({e["name"]: e["value"].replace("/cache", cache) for e in container["env"]}, HF_ENDPOINT=hub.url, **more)

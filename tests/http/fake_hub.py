@@ -2,6 +2,7 @@
 
     hub = Hub(); hub.add("org/name", "main", {"config.json": b"..."})      commit = hub.commit("org/name", "main")
     hub.faults.append(f)    f(request) -> True when it has answered itself; asked first for every request, to hub and store alike
+    hub.environment(home)   what a program needs to ask this hub alone, and to keep what comes below `home`
     hub.seen                every request, as (place, method, file, request): place is "hub", "small" (where small files are redirected to) or "store"
 
 As the real one does: HEAD and GET of /org/name/resolve/REVISION/FILE; small files go by a relative redirect on the same host and are named by git's SHA-1; those
@@ -10,6 +11,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 import hashlib
 import http.server
+import os
 import re
 import sys
 import threading
@@ -17,6 +19,18 @@ import traceback
 import urllib.parse
 
 LARGE = (".safetensors", ".bin", ".model")
+MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "golden/models")
+
+
+def files_of(name):
+    """A small model's files, as somebody would upload them."""
+    folder = os.path.join(MODELS, name)
+    found = {}
+    for file in sorted(os.listdir(folder)):
+        if file != "golden.json":
+            with open(os.path.join(folder, file), "rb") as f:
+                found[file] = f.read()
+    return found
 
 
 def git_sha1(data):
@@ -110,6 +124,13 @@ class Hub:
         self.models.setdefault(repo, {})[commit] = files
         self.refs[repo, revision] = commit
         return commit
+
+    def environment(self, home, **more):
+        """This process's without what is about attnd, hubs or proxies, then `more`, where None takes a variable away."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ATTND_", "HF_", "HUGGING", "TRANSFORMERS_")) and not k.lower().endswith("_proxy")}
+        kept.update(HF_HOME=home, HF_ENDPOINT=self.url)
+        kept.update(more)
+        return {k: v for k, v in kept.items() if v is not None}
 
     def broken(self, error):
         """Clients that hang up are part of the game; anything else is a fault of this file."""

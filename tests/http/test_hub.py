@@ -24,22 +24,10 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
-from fake_hub import Hub, etag, git_sha1  # noqa: E402
+from fake_hub import MODELS, Hub, etag, files_of, git_sha1  # noqa: E402
 
-MODELS = os.path.join(harness.ROOT, "tests/golden/models")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-
-
-def files_of(name):
-    """A small model's files, as somebody would upload them."""
-    folder = os.path.join(MODELS, name)
-    found = {}
-    for file in sorted(os.listdir(folder)):
-        if file != "golden.json":
-            with open(os.path.join(folder, file), "rb") as f:
-                found[file] = f.read()
-    return found
 
 
 def hub_python():
@@ -76,10 +64,7 @@ class HubCase(unittest.TestCase):
         self.cache = os.path.join(self.folder, "hub")
 
     def environment(self, **more):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ATTND_", "HF_", "HUGGING", "TRANSFORMERS_")) and not k.lower().endswith("_proxy")}
-        kept.update(HF_HOME=self.folder, HF_ENDPOINT=self.hub.url)
-        kept.update(more)
-        return {k: v for k, v in kept.items() if v is not None}
+        return self.hub.environment(self.folder, **more)
 
     def check(self, model, *options, preexec=None, **environment):
         """attnd --check --model MODEL: (status, what it says). Never a signal, and an error is one line."""

@@ -19,24 +19,14 @@ import faults
 import proof
 
 sys.path.insert(0, os.path.join(proof.ROOT, "tests/http"))
-from fake_hub import Hub  # noqa: E402
+from fake_hub import Hub, files_of  # noqa: E402
 
-MODEL = os.path.join(proof.ROOT, "tests/golden/models/bert")
 REFUSED = r"attnd: --model org/bert: .*No space left on device"
-
-
-def model_files():
-    files = {}
-    for name in os.listdir(MODEL):
-        with open(os.path.join(MODEL, name), "rb") as f:
-            files[name] = f.read()
-    return files
 
 
 def check(program, hub, home, environment):
     """(status, lines of stderr) of attnd --check"""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("ATTND_", "HF_")) and not k.lower().endswith("_proxy")}
-    done = subprocess.run([program, "--check", "--model", "org/bert"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, env=dict(kept, HF_HOME=home, HF_ENDPOINT=hub.url, **environment))
+    done = subprocess.run([program, "--check", "--model", "org/bert"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, env=hub.environment(home, **environment))
     return done.returncode, done.stderr.decode("utf-8", "replace").splitlines()
 
 
@@ -70,31 +60,37 @@ def fail_call(program, library, hub, commit, files, wishes):
         return hit[0] if hit else None, status == 0, wrong or what_is_amiss(home, commit, files)
 
 
+def fail_each_call(program, library, hub, commit, files, how):
+    """Whether all went well."""
+    calls, without, wrong = collections.Counter(), 0, 0
+    while True:
+        n = calls.total() + 1
+        call, went_on, amiss = fail_call(program, library, hub, commit, files, f"file={n}{how}")
+        if amiss:
+            wrong += 1
+            print(f"call {n}, {call}: {amiss}")
+        if not call:
+            break
+        calls[call] += 1
+        without += went_on
+    print(f"{'half, then full' if how else 'full'}: {calls.total()} calls in turn ({', '.join(f'{c} {k}' for k, c in sorted(calls.items()))}); "
+          f"{calls.total() - without} refused by name, {without} done without", flush=True)
+    return wrong == 0
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--program", default=os.path.join(proof.ROOT, "build/release/attnd"))
     a = ap.parse_args()
-    files, hub, wrong = model_files(), Hub(), 0
+    files, hub, fine = files_of("bert"), Hub(), True
     commit = hub.add("org/bert", "main", files)
     with tempfile.TemporaryDirectory() as folder:
         library = faults.build(folder)
         for how in ("", ",half"):
-            calls, without, n = collections.Counter(), 0, 1
-            while True:
-                call, went_on, amiss = fail_call(a.program, library, hub, commit, files, f"file={n}{how}")
-                if amiss:
-                    wrong += 1
-                    print(f"call {n}, {call}: {amiss}")
-                if not call:
-                    break
-                calls[call] += 1
-                without += went_on
-                n += 1
-            print(f"{'half, then full' if how else 'full'}: {n - 1} calls in turn ({', '.join(f'{c} {k}' for k, c in sorted(calls.items()))}); "
-                  f"{n - 1 - without} refused by name, {without} done without", flush=True)
+            fine &= fail_each_call(a.program, library, hub, commit, files, how)
     hub.stop()
-    print("FAILED" if wrong else "passed")
-    return 1 if wrong else 0
+    print("passed" if fine else "FAILED")
+    return 0 if fine else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -24,6 +25,7 @@ PROGRAM = os.path.join(ROOT, "build/release/attnd")
 SHARED = os.environ.get("ATTND_SHARED", os.path.join(ROOT, "..", "shared"))
 MINILM = os.environ.get("ATTND_MINILM")
 CI = os.environ.get("CI")
+PATIENCE = 60  # seconds a test waits for what must come; generous, since sanitizers and busy machines are slow
 
 
 def main():
@@ -36,6 +38,16 @@ def main():
 def slow_build():
     """True under a sanitizer, where everything takes ten times as long."""
     return "/asan/" in PROGRAM or "/tsan/" in PROGRAM
+
+
+def wait_for(condition, seconds=PATIENCE):
+    """What condition() gives as soon as that is true. The server counts and logs a request when it is over, which the client knows first."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > until:
+            raise AssertionError("it never came to be")
+        time.sleep(0.02)
+    return found
 
 
 class Server:
@@ -62,6 +74,19 @@ class Server:
     def _drain(self):
         for raw in self.process.stderr:
             self.log.append(raw.decode("utf-8", "replace").rstrip("\n"))
+
+    def find(self, words, since=0):
+        """The first line of the log, from that one on, that has these words, or None."""
+        return next((line for line in self.log[since:] if words in line), None)
+
+    def reload(self, words):
+        """SIGHUP, until a new line of the log has these words."""
+        known = len(self.log)
+        self.process.send_signal(signal.SIGHUP)
+        try:
+            return wait_for(lambda: self.find(words, known))
+        except AssertionError:
+            raise AssertionError(f"no line with {words!r}:\n" + "\n".join(self.log[known:])) from None
 
     def request(self, method, path, body=None, headers=None, timeout=120):
         """(status, headers as a dict with lower-case names, bytes), on a connection that is kept."""

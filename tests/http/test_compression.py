@@ -9,12 +9,11 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 import unittest
 import zlib
 
 import harness
-from harness import Server, ServerCase
+from harness import Server, ServerCase, wait_for
 
 TEXT = "The cat sat on the mat, and nobody in the old house on the hill knows why it came back."
 MAPS = {"text": TEXT, "output": ["attentions"]}
@@ -159,10 +158,8 @@ class Compression(CompressionCase):
         connection.request("POST", "/v1/attention", json.dumps(MAPS), {"Accept-Encoding": "gzip", "X-Request-Id": "as-it-was-sent", "Content-Type": "application/json"})
         sent = len(connection.getresponse().read())
         connection.close()
-        until = time.monotonic() + 10
-        while not (lines := [line for line in self.server.log if "as-it-was-sent" in line]) and time.monotonic() < until:
-            time.sleep(0.01)
-        self.assertEqual(int(re.search(r" bytes=(\d+)", lines[0])[1]), sent)
+        line = wait_for(lambda: self.server.find("as-it-was-sent"))
+        self.assertEqual(int(re.search(r" bytes=(\d+)", line)[1]), sent)
 
     def test_an_old_client_gets_a_coding_too(self):
         body = json.dumps(MAPS).encode()

@@ -7,20 +7,18 @@ import base64
 import http.client
 import json
 import os
+import re
 import shutil
-import signal
 import socket
 import struct
 import subprocess
 import tempfile
 import threading
-import time
 import unittest
 
 import harness
-from harness import Server, main
+from harness import PATIENCE, Server, main, wait_for
 
-PATIENCE = 60
 ALICE, BOB = "alice-0123456789abcdef", "b0b~+/._-0123456789=="
 SMALL = {"embeddings": [[1, 0], [0, 1], [1, 1]], "output": ["attentions"]}
 OPEN = ("/", "/docs", "/openapi.json", "/openapi.yaml", "/healthz", "/readyz")
@@ -81,16 +79,6 @@ class KeyCase(unittest.TestCase):
         problem = json.loads(body)
         self.assertEqual((problem["status"], problem["code"], problem["request_id"]), (status, code, headers["x-request-id"]))
         return problem
-
-    def reload(self, words):
-        known, until = len(self.server.log), time.monotonic() + PATIENCE
-        self.server.process.send_signal(signal.SIGHUP)
-        while time.monotonic() < until:
-            for line in self.server.log[known:]:
-                if words in line:
-                    return line
-            time.sleep(0.02)
-        raise AssertionError(f"no line with {words!r}:\n" + "\n".join(self.server.log[known:]))
 
 
 class Door(KeyCase):
@@ -162,10 +150,9 @@ class Door(KeyCase):
     def test_refusals_are_counted_and_logged_without_what_was_sent(self):
         guess = "a-guess-0123456789abcdef"
         self.assertEqual(self.ask("/v1/models", guess)[0], 401)
-        text = self.ask("/metrics", ALICE)[2].decode()
-        self.assertRegex(text, r'attnd_rejected_requests_total\{code="unauthorized"\} [1-9]')
-        self.assertNotIn(guess, "\n".join(self.server.log))
-        self.assertIn("status=401 outcome=unauthorized", "\n".join(self.server.log))
+        wait_for(lambda: re.search(r'attnd_rejected_requests_total\{code="unauthorized"\} [1-9]', self.ask("/metrics", ALICE)[2].decode()))
+        wait_for(lambda: self.server.find("status=401 outcome=unauthorized"))
+        self.assertIsNone(self.server.find(guess))
 
     def test_a_probe_needs_no_key(self):
         done = subprocess.run([harness.PROGRAM, "--probe", f"http://127.0.0.1:{self.server.port}"], timeout=PATIENCE)
@@ -175,12 +162,12 @@ class Door(KeyCase):
 class Reload(KeyCase):
     def setUp(self):
         self.write(f"{ALICE}\n")
-        self.reload("count=1")
+        self.server.reload("count=1")
 
     def test_keys_come_and_go(self):
         self.assertEqual(self.ask("/v1/models", BOB)[0], 401)
         self.write(f"{BOB}\n# {ALICE}\n")
-        self.assertIn("info keys", self.reload("count=1"))
+        self.assertIn("info keys", self.server.reload("count=1"))
         self.assertEqual(self.ask("/v1/models", BOB)[0], 200)
         self.assertEqual(self.ask("/v1/models", ALICE)[0], 401)
 
@@ -191,32 +178,32 @@ class Reload(KeyCase):
                             ("".join(f"key-0123456789abcdef-{i}\n" for i in range(1001)), "line 1001: there are more than 1000 keys")):
             with self.subTest(words=words):
                 self.write(text)
-                line = self.reload(words)
+                line = self.server.reload(words)
                 self.assertIn("error keys", line)
                 self.assertNotIn(BOB, line)
                 self.assertEqual(self.ask("/v1/models", ALICE)[0], 200)
                 self.assertEqual(self.ask("/v1/models", BOB)[0], 401)
         os.remove(self.path)
-        self.assertIn("error keys", self.reload("No such file"))
+        self.assertIn("error keys", self.server.reload("No such file"))
         for make, unmake in ((os.mkfifo, os.remove), (os.mkdir, os.rmdir)):  # neither of which anybody waits for
             make(self.path)
-            self.assertIn("error keys", self.reload("it is no regular file"))
+            self.assertIn("error keys", self.server.reload("it is no regular file"))
             unmake(self.path)
         self.assertEqual(self.ask("/v1/models", ALICE)[0], 200)
 
     def test_a_thousand_keys_are_fine(self):
         self.write("".join(f"key-0123456789abcdef-{i}\n" for i in range(1000)))
-        self.reload("count=1000")
+        self.server.reload("count=1000")
         self.assertEqual(self.ask("/v1/models", "key-0123456789abcdef-999")[0], 200)
         self.assertEqual(self.ask("/v1/models", "key-0123456789abcdef-1000")[0], 401)
 
     def test_a_key_named_twice_is_one(self):
         self.write(f"{ALICE}\n{BOB}\n{ALICE}")
-        self.reload("count=2")
+        self.server.reload("count=2")
 
     def test_a_file_that_all_can_read_is_a_warning(self):
         self.write(f"{ALICE}\n", 0o644)
-        self.assertIn("warn keys", self.reload("chmod o-r"))
+        self.assertIn("warn keys", self.server.reload("chmod o-r"))
 
     def test_requests_while_keys_change(self):
         stop, bad = threading.Event(), []
@@ -231,7 +218,7 @@ class Reload(KeyCase):
             t.start()
         for i in range(20):
             self.write(f"{ALICE}\n" + f"{BOB}\n" * (i % 2))
-            self.reload("info keys")
+            self.server.reload("info keys")
         stop.set()
         for t in threads:
             t.join()
@@ -256,10 +243,7 @@ class Share(KeyCase):
         return int(text.split("\nattnd_waiting_for_clients ")[1].split("\n")[0])
 
     def wait_stalled(self, n):
-        until = time.monotonic() + PATIENCE
-        while self.stalled() != n:
-            self.assertLess(time.monotonic(), until)
-            time.sleep(0.02)
+        wait_for(lambda: self.stalled() == n)
 
     def test_a_key_has_its_share_and_no_more(self):
         with self.stall(ALICE), self.stall(ALICE):
@@ -270,7 +254,7 @@ class Share(KeyCase):
             self.assertEqual(self.ask("/v1/attention", BOB, body=SMALL)[0], 200)  # others have theirs
             self.assertEqual(self.ask("/v1/models", ALICE)[0], 200)  # and what needs no worker is free
             self.assertProblem(self.ask("/v1/attention", body=SMALL), 401, "unauthorized")
-            self.reload("info keys")  # which does not make the key a new one
+            self.server.reload("info keys")  # which does not make the key a new one
             self.assertEqual(self.ask("/v1/attention", ALICE, body=SMALL)[0], 429)
         self.wait_stalled(0)
         self.assertEqual(self.ask("/v1/attention", ALICE, body=SMALL)[0], 200)
@@ -299,10 +283,7 @@ class Share(KeyCase):
         for _ in range(10):
             with socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE) as s:
                 s.sendall(f"POST /v1/attention HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ALICE}\r\nContent-Length: 100\r\n\r\n{{".encode())
-        until = time.monotonic() + PATIENCE
-        while self.ask("/v1/attention", ALICE, body=SMALL)[0] != 200:
-            self.assertLess(time.monotonic(), until)
-            time.sleep(0.05)
+        wait_for(lambda: self.ask("/v1/attention", ALICE, body=SMALL)[0] == 200)
 
 
 class Start(unittest.TestCase):

@@ -19,9 +19,8 @@ import time
 import unittest
 
 import harness
-from harness import Server, main, slow_build
+from harness import PATIENCE, Server, main, slow_build, wait_for
 
-PATIENCE = 60
 MODEL = ("--model", "builtin:attnd-bert")
 SMALL = {"embeddings": [[1, 0], [0, 1], [1, 1]], "output": ["attentions"]}
 GRACE_S = 10  # that a worker has to notice its deadline
@@ -62,14 +61,6 @@ def free_port():
 def run_program(*options):
     done = subprocess.run([harness.PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE, cwd=harness.ROOT)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-def wait_for(condition, seconds=PATIENCE):
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise AssertionError("it never came to be")
-        time.sleep(0.02)
 
 
 def is_open(port):
@@ -240,8 +231,11 @@ class Metrics(OperationCase):
             server.post("/v1/attention", {"text": "x", "model": f"model-{i}"})
             server.request("GET", f"/v1/models/model-{i}")
 
+        def counted():
+            return sum(int(line.rsplit(" ", 1)[1]) for line in get(server.port, "/metrics")[1].splitlines() if line.startswith("attnd_requests_total{"))
+
         poke(0)
-        series()  # which is a request too
+        wait_for(lambda: counted() >= 6)  # those five and one of /metrics; a request is counted after its client has its answer
         before = series()
         for i in range(1, 30):
             poke(i)

@@ -22,9 +22,10 @@ import threading
 import time
 import unittest
 
+from harness import PATIENCE, wait_for
+
 PROGRAM = None
 BATCHES = ("--max-batch", "4096")
-PATIENCE = 60  # seconds a test waits for what must come; generous, since sanitizers and busy machines are slow
 
 
 class Server:
@@ -100,11 +101,10 @@ class Server:
         return sum(float(line.split()[-1]) for line in text.decode().splitlines() if re.match(re.escape(name) + r"[{ ]", line))
 
     def wait_until(self, name, fits, expected):
-        until = time.monotonic() + PATIENCE
-        while not fits(self.metric(name)):
-            if time.monotonic() > until:
-                raise AssertionError(f"{name} is {self.metric(name)}, expected {expected}")
-            time.sleep(0.02)
+        try:
+            wait_for(lambda: fits(self.metric(name)))
+        except AssertionError:
+            raise AssertionError(f"{name} is {self.metric(name)}, expected {expected}") from None
 
     def wait_for(self, name, value):
         self.wait_until(name, lambda now: now == value, value)
@@ -506,9 +506,7 @@ class Basics(Case):
         before = count()
         for _ in range(3):
             self.server.ask("GET", "/v1/attention")
-        until = time.monotonic() + PATIENCE
-        while count() < before + 3 and time.monotonic() < until:  # a request is counted when it is over, which the client knows first
-            time.sleep(0.01)
+        wait_for(lambda: count() >= before + 3)
         self.assertEqual(count(), before + 3)
 
 
@@ -570,7 +568,7 @@ class Load(Case):
                         self.assertProblem(read_response(s), 503, "queue_full")
             server.wait_for("attnd_running_requests", 0)
             self.assertEqual(server.post(SMALL)[0], 200)
-            self.assertEqual(server.metric("attnd_rejected_requests_total"), 2)
+            server.wait_for("attnd_rejected_requests_total", 2)
 
     def test_a_client_that_leaves_frees_its_worker(self):
         with Server("--threads", "1", *BATCHES) as server:

@@ -19,9 +19,8 @@ import warnings
 
 import certificates
 import harness
-from harness import Server, main
+from harness import PATIENCE, Server, main
 
-PATIENCE = 60
 SMALL = json.dumps({"embeddings": [[1, 0], [0, 1], [1, 1]], "output": ["attentions"]}).encode()
 
 
@@ -83,17 +82,6 @@ class TlsCase(unittest.TestCase):
             return answer.status, answer.read()
         finally:
             c.close()
-
-    def reload(self, words):
-        """SIGHUP, until a new line of the log has these words."""
-        known, until = len(self.server.log), time.monotonic() + PATIENCE
-        self.server.process.send_signal(signal.SIGHUP)
-        while time.monotonic() < until:
-            for line in self.server.log[known:]:
-                if words in line:
-                    return line
-            time.sleep(0.02)
-        raise AssertionError(f"no line with {words!r}:\n" + "\n".join(self.server.log[known:]))
 
     def shown(self):
         with self.connect(context=self.blind()) as s:
@@ -280,13 +268,13 @@ class Answers(TlsCase):
 class Reload(TlsCase):
     def setUp(self):
         self.use("a.example")
-        self.reload("CN=a.example")
+        self.server.reload("CN=a.example")
 
     def test_new_handshakes_get_the_new_certificate_and_old_connections_stay(self):
         with self.connect() as old:
             self.assertEqual(self.shown(), self.der("a.example"))
             self.use("b.example")
-            self.assertIn("info tls", self.reload("CN=b.example"))
+            self.assertIn("info tls", self.server.reload("CN=b.example"))
             self.assertEqual(self.shown(), self.der("b.example"))
             old.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             self.assertTrue(read_to_the_end(old).startswith(b"HTTP/1.1 200 "))
@@ -298,13 +286,13 @@ class Reload(TlsCase):
                              (lambda: os.remove(self.key), "cannot be read")):
             self.use("a.example")
             spoil()
-            self.assertIn("error tls", self.reload(words))
+            self.assertIn("error tls", self.server.reload(words))
             self.assertEqual(self.shown(), self.der("a.example"))
             text = self.ask("GET", "/metrics")[1].decode()
             self.assertIn("\nattnd_reload_successful 0\n", text)
             self.assertIn("\nattnd_tls_certificate_expires_seconds 4070908800\n", text)  # 2099-01-01
         self.use("a.example")
-        self.reload("CN=a.example")
+        self.server.reload("CN=a.example")
         self.assertIn("\nattnd_reload_successful 1\n", self.ask("GET", "/metrics")[1].decode())
 
     def test_handshakes_while_certificates_change(self):
@@ -324,7 +312,7 @@ class Reload(TlsCase):
             t.start()
         for i in range(10):
             self.use(("b.example", "a.example")[i % 2])
-            self.reload("CN=")
+            self.server.reload("CN=")
         stop.set()
         for t in threads:
             t.join()

@@ -18,9 +18,8 @@ import unittest
 
 import certificates
 import harness
-from harness import Server, main
+from harness import PATIENCE, Server, main
 
-PATIENCE = 60
 MODEL = ("--model", "builtin:attnd-bert")
 SMALL = json.dumps({"embeddings": [[1, 0], [0, 1], [1, 1]], "output": ["attentions"]})
 

@@ -21,5 +21,5 @@ COPY --from=build --chown=65532:65532 /cache /cache
 USER 65532:65532
 EXPOSE 8080
 ENV ATTND_HOST=0.0.0.0 HF_HOME=/cache
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/attnd", "--probe", "http://127.0.0.1:8080"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/attnd", "--probe", "127.0.0.1:8080"]
 ENTRYPOINT ["/usr/bin/attnd"]

@@ -214,9 +214,10 @@ static void write_load(srv_server *s, api_out *out)
     srv_budget_state budget = srv_budget_get(&s->budget);
     number(out, "attnd_queue_length", "gauge", "Requests that wait for a worker.", jobs.waiting);
     number(out, "attnd_queue_capacity", "gauge", "Requests that may wait.", jobs.capacity);
-    number(out, "attnd_running_requests", "gauge", "Requests being worked on.", jobs.running + jobs.guests);
+    number(out, "attnd_running_requests", "gauge", "Requests being worked on; short ones share a worker.", jobs.running + jobs.guests);
     number(out, "attnd_waiting_for_clients", "gauge", "Requests whose client reads too slowly; others run meanwhile.", jobs.aside);
     number(out, "attnd_workers", "gauge", "Threads that work on requests.", jobs.threads);
+    number(out, "attnd_busy_workers", "gauge", "Workers at a request; for a moment some more, when slow clients go on.", jobs.running);
     number(out, "attnd_connections", "gauge", "Open connections.", read_counter(&s->connections));
     number(out, "attnd_connections_limit", "gauge", "Connections beyond which newcomers are refused.", s->options->max_connections);
     number(out, "attnd_memory_budget_bytes", "gauge", "What all requests together may hold.", budget.limit);

@@ -100,6 +100,25 @@ class Chart(Case):
             self.assertEqual(writable, [], "what serves writes nowhere")
             self.assertGreater(pod["terminationGracePeriodSeconds"], pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 30)
 
+    def test_the_init_container_has_the_environment_and_its_way_out(self):
+        hub = os.path.join(HERE, "values", "hub.yaml")
+        for endpoint, port in (("", 443), ("https://mirror.example.org", 443), ("http://mirror", 80), ("http://mirror:8090", 8090), ("https://mirror.example.org:8443/hub", 8443)):
+            docs = documents(hub, "--set", "hub.endpoint=" + endpoint)
+            self.assertEqual([p["port"] for p in find(docs, "NetworkPolicy")[0]["spec"]["egress"][0]["ports"]], [53, 53, port], endpoint)
+        pod = find(documents(hub, "--set-json", 'extraEnv=[{"name":"HTTPS_PROXY","value":"http://proxy:3128"}]'), "Deployment")[0]["spec"]["template"]["spec"]
+        for container in pod["initContainers"] + pod["containers"]:
+            self.assertIn({"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, container["env"])
+
+    def test_without_a_pause_there_is_no_hook(self):
+        container = find(documents(None, "--set", "preStopSeconds=0"), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
+        self.assertNotIn("lifecycle", container)
+
+    def test_the_schema_takes_every_option_that_the_chart_does_not_set(self):
+        with open(os.path.join(CHART, "values.schema.json"), encoding="utf-8") as file:
+            known = set(json.load(file)["properties"]["options"]["properties"])
+        others = {"host", "port", "metrics-port", "drain-timeout", "model", "api-key-file", "tls-cert", "tls-key", "unix-socket", "check", "probe", "help", "version"}
+        self.assertEqual(known, options() - others)
+
     def test_attnd_takes_the_arguments(self):
         """With the models inside the program, and secrets made here."""
         for folder in ("keys", "tls"):
@@ -175,6 +194,7 @@ class Chart(Case):
             "autoscaling.by=memory",
             "drainSeconds=-1",
             "service.type=ExternalName",
+            "resources.limits.memory=1048576ki",
         ):
             status, said = run(tool("helm"), "template", "test", CHART, "--kube-version", "1.33.0", "--set", wrong)
             self.assertNotEqual(status, 0, wrong)

@@ -12,7 +12,7 @@ import time
 import typing
 import urllib.parse
 
-from case import DEPLOY, Case, free_port, get, package, read, run, tool, wait_until
+from case import DEPLOY, Case, free_port, get, make_certificate, package, read, run, tool, wait_until
 
 RULES = os.path.join(DEPLOY, "prometheus")
 TRAFFIC_SECONDS = 8
@@ -50,7 +50,7 @@ class Rules(Case):
                 file.write(read("prometheus", name))
         document = yaml.safe_load(read("prometheus", "alerts.yml"))
         for i, rule in enumerate(rules("alerts.yml")):
-            loose, replaced = re.subn(r"(>|==) [0-9.]+$", ">= 0", rule["expr"])
+            loose, replaced = re.subn(r"(<|>|==) [0-9.]+$", ">= 0", rule["expr"])
             self.assertEqual(replaced, 1, rule["alert"])
             for expr in (f"({rule['expr']}) and vector(1) == 2", loose):
                 changed = json.loads(json.dumps(document))
@@ -215,7 +215,10 @@ class Live(Case):
         self.assertEqual(len(health), len(rules("rules.yml")) + len(rules("alerts.yml")))
 
     def test_alerts_and_dashboard_name_only_series_that_there_are(self):
-        text = get(f"http://127.0.0.1:{self.servers[0].port}/metrics")[1].decode()
+        certificate, key = make_certificate(self.folder)
+        side = free_port()
+        self.serve("--tls-cert", certificate, "--tls-key", key, "--metrics-port", str(side))
+        text = get(f"http://127.0.0.1:{side}/metrics")[1].decode()
         there = set()
         for name, kind in re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE):
             there |= {name + end for end in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}

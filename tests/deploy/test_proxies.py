@@ -3,10 +3,12 @@
 SPDX-License-Identifier: Apache-2.0
 """
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -115,8 +117,8 @@ class Proxy:
         self.assertEqual(self.ask("POST", "/attention-maps/v1/attention", SHORT)[0], 200)
 
     def test_g_metrics_stay_in_the_house(self):
-        self.assertEqual(self.ask("GET", "/metrics")[0], 404)
-        self.assertEqual(self.ask("GET", "/attention-maps/metrics")[0], 404)
+        for path in ("/metrics", "/%6detrics", "/metric%73?x=1", "/attention-maps/metrics", "/attention-maps/%6Detrics", "/%61ttention-maps/metrics", "//metrics", "/./metrics"):
+            self.assertEqual(self.ask("GET", path)[0], 404, path)
 
     def test_h_lines_come_as_they_are_computed(self):
         """The first of 16 results is here long before the last: nothing is held back."""
@@ -206,7 +208,19 @@ class Proxy:
         print(f"    {self.label}: 150 answers around a SIGKILL, {again} asked again")
         self.assertEqual({self.ask("POST", "/v1/attention", SHORT)[0] for _ in range(20)}, {200})
 
-    def test_m_no_replica_at_all_is_said(self):
+    def test_m_a_host_that_does_not_answer_costs_no_answer(self):
+        """Where the one that died was: a port that takes no connection and refuses none, as of a host that is off."""
+        with socket.socket() as silent, contextlib.ExitStack() as callers:
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            silent.bind(("127.0.0.1", self.replicas[1].port))
+            silent.listen(0)
+            for _ in range(3):
+                caller = callers.enter_context(socket.socket())
+                caller.setblocking(False)
+                caller.connect_ex(silent.getsockname())
+            self.assertEqual([self.ask("POST", "/v1/attention", SHORT)[0] for _ in range(6)], [200] * 6)
+
+    def test_n_no_replica_at_all_is_said(self):
         self.assertEqual(self.replicas[0].stop(), 0)
         wait_until(lambda: self.ask("POST", "/v1/attention", SHORT)[0] in (502, 503))
 

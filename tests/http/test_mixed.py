@@ -121,8 +121,17 @@ class Mixed(ServerCase):
                     wrong.append(number)
             await client.close()
 
-        await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
+        seen = []
+
+        async def watcher():
+            while order:
+                text = await asyncio.to_thread(lambda: self.server.get("/metrics")[2].decode())
+                seen.append([int(re.search(rf"^{name} (\d+)$", text, re.M)[1]) for name in ("attnd_busy_workers", "attnd_workers", "attnd_running_requests")])
+                await asyncio.sleep(0.02)
+
+        await asyncio.gather(watcher(), *(worker() for _ in range(CONNECTIONS)))
         self.assertEqual(wrong, [])
+        return seen
 
     def test_every_answer_is_the_one_it_gets_alone(self):
         asyncio.run(self.everything(300 if harness.slow_build() else 10000, requests, {200, 400, 422}))
@@ -132,7 +141,9 @@ class Together(Mixed):
     options = ("--queue", "128", "--threads", "1", "--timeout", "10m", "--log-level", "warn")
 
     def test_every_answer_is_the_one_it_gets_alone(self):
-        asyncio.run(self.everything(300 if harness.slow_build() else 10000, short_requests, {200, 422}))
+        seen = asyncio.run(self.everything(300 if harness.slow_build() else 10000, short_requests, {200, 422}))
+        self.assertEqual({(busy <= workers, workers) for busy, workers, _ in seen}, {(True, 1)})
+        self.assertGreater(max(running for _, _, running in seen), 1)  # several in the one worker's run
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "attnd.args" -}}
 - --host
-- 0.0.0.0
+- {{ .Values.host | quote }}
 - --port
 - "8080"
 - --metrics-port

@@ -228,8 +228,10 @@ void srv_headers(srv_exchange *x, const api_head *head, bool final, srv_emit emi
 
 /* ---- past libmicrohttpd --------------------------------------------------------------------------------------------------- */
 
+enum { RAW_BODY_BYTES = 4096 };
+
 typedef struct raw_text {
-    char bytes[8192];
+    char bytes[2 * RAW_BODY_BYTES];
     size_t used;
 } raw_text;
 
@@ -254,10 +256,15 @@ static void never_parked(void *ctx)
     (void)ctx; /* a finished pipe parks nobody */
 }
 
+bool srv_answer_fits_raw(srv_exchange *x)
+{
+    return srv_pipe_get(&x->pipe).given <= RAW_BODY_BYTES;
+}
+
 void srv_answer_raw(srv_exchange *x)
 {
     srv_pipe_state state = srv_pipe_get(&x->pipe);
-    char body[4096], length[24];
+    char body[RAW_BODY_BYTES], length[24];
     if (state.end != SRV_PIPE_COMPLETE || state.given > sizeof body)
         return;
     raw_text raw = { .used = 0 };

@@ -26,5 +26,7 @@ size_t srv_server_timing(srv_exchange *, bool all, bool last, char *dst, size_t 
 
 /* Writes the whole answer that stands in the pipe to the socket, as far as it takes it; for when libmicrohttpd cannot. */
 void srv_answer_raw(srv_exchange *);
+/* Is it short enough for that? A longer one is not sent so at all. */
+bool srv_answer_fits_raw(srv_exchange *);
 
 #endif

@@ -46,10 +46,20 @@ static void step_aside(void *ctx, bool aside)
         attn_runtime_enter(x->server->runtime);
 }
 
+/* A target in absolute form (RFC 9112, 3.2.2) is taken too: a path is all that matters of it. */
+static const char *origin_form(const char *uri)
+{
+    if (strncasecmp(uri, "http://", 7) != 0 && strncasecmp(uri, "https://", 8) != 0)
+        return uri;
+    const char *authority = strchr(uri, '/') + 2;
+    const char *path = authority + strcspn(authority, "/?");
+    return *path == '/' ? path : "/";
+}
+
 srv_exchange *srv_exchange_new(srv_server *server, const char *uri, bool side)
 {
     srv_exchange *x = attn_calloc(1, sizeof *x);
-    char *copy = x ? attn_strdup(uri) : NULL;
+    char *copy = x ? attn_strdup(origin_form(uri)) : NULL;
     if (!copy) {
         attn_free(x);
         return NULL;
@@ -115,7 +125,7 @@ static void account_for(srv_exchange *x)
         .status = atomic_load(&x->status),
         .outcome = (api_code)atomic_load(&x->outcome),
         .duration_ns = ended > x->arrived_ns ? ended - x->arrived_ns : 0,
-        .worked = atomic_load(&x->queued_ns) > 0,
+        .worked = atomic_load(&x->worked),
         .stage_ns = { atomic_load(&x->queued_ns), atomic_load(&x->stage_ns[API_STAGE_TOKENIZE]), atomic_load(&x->stage_ns[API_STAGE_COMPUTE]),
                       atomic_load(&x->stage_ns[API_STAGE_ENCODE]) },
         .bytes_in = x->body_bytes,
@@ -185,9 +195,11 @@ bool srv_exchange_move(srv_exchange *x, srv_phase from, srv_phase to)
 /* In the middle of a body: answers past libmicrohttpd. `http`: this is the HTTP thread. */
 static void cut(srv_exchange *x, srv_phase from, const api_problem *problem, bool http)
 {
+    if (atomic_load(&x->phase) != (int)from)
+        return;
+    atomic_store(&x->discard_since_ns, attn_clock_ns()); /* before the phase, at which the watch looks first */
     if (!srv_exchange_move(x, from, SRV_CUT))
         return;
-    atomic_store(&x->discard_since_ns, attn_clock_ns());
     if (problem)
         srv_answer_problem(x, problem);
     if (http || !srv_wire_defer(x->socket, x))
@@ -425,7 +437,9 @@ void srv_exchange_head(srv_exchange *x, const srv_head *head)
     bool answered = answer_now(x, framed, head->authorization, &problem);
     if (!answered)
         x->pipe.capacity = SRV_PIPE_BLOCKS; /* from now on another thread fills it */
-    atomic_store(&x->discard_since_ns, x->arrived_ns);
+    if (answered && x->has_body && !srv_answer_fits_raw(x)) /* nor can it be cut in the middle of the body */
+        x->at_once = x->must_close = true;
+    atomic_store(&x->discard_since_ns, attn_clock_ns());
     atomic_store(&x->phase, answered ? SRV_DISCARDING : SRV_RECEIVING);
     if (answered && x->has_body && !x->at_once && x->request.content_length > SRV_DISCARD_BYTES)
         cut(x, SRV_DISCARDING, NULL, true);
@@ -516,6 +530,7 @@ void srv_exchange_complete(srv_exchange *x)
     if (problem.code == API_OK)
         api_fail(&problem, API_QUEUE_FULL, NULL, "%" PRIu64 " requests wait already", x->server->options->queue);
     srv_answer_problem(x, &problem);
+    atomic_store(&x->discard_since_ns, attn_clock_ns());
     atomic_store(&x->phase, SRV_DISCARDING);
 }
 
@@ -562,6 +577,7 @@ static uint64_t end_wait(srv_exchange *x)
 static bool work(srv_exchange *x, meeting *m)
 {
     x->request.queued_ns = end_wait(x);
+    atomic_store(&x->worked, true);
     handled h = handle(x, m);
     if (h.declined)
         return false;

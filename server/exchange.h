@@ -69,6 +69,7 @@ typedef struct srv_exchange {
 
     uint64_t arrived_ns;          /* fixed */
     _Atomic uint64_t queued_ns;   /* time spent in the queue; 0 before */
+    _Atomic bool worked;          /* a worker has had it */
     _Atomic uint64_t enqueued_at; /* attn_clock_ns() */
     _Atomic uint64_t stage_ns[API_STAGE_COUNT];
     _Atomic uint64_t ended_ns;
@@ -91,7 +92,7 @@ typedef struct srv_head {
     bool malformed;     /* a header that another server may read as another one */
 } srv_head;
 
-/* `uri` as on the request line. NULL: no memory. Held by the connection. */
+/* `uri` as on the request line, in origin or absolute form. NULL: no memory. Held by the connection. */
 srv_exchange *srv_exchange_new(srv_server *, const char *uri, bool side);
 void srv_exchange_hold(srv_exchange *);
 void srv_exchange_drop(srv_exchange *);

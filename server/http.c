@@ -18,6 +18,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "answers.h"
@@ -27,6 +28,7 @@
 
 enum {
     MAX_THREADS = 8,
+    ROUND_MS = 100, /* a round of a daemon over its connections takes less */
     POOL_BYTES = 128 << 10,     /* of a connection; half of it reads, all of it writes a chunk. Mapped, so only what is touched counts */
     REFUSED_SECONDS = 5,        /* without a request, for a connection that is beyond --max-connections */
     CHUNKED_BUFFER_BYTES = 256, /* libmicrohttpd reads chunks straight into the connection's memory and leaves this unused */
@@ -378,6 +380,15 @@ static int open_nobody(void)
     return fd;
 }
 
+/* The connection that fills a daemon makes it take the socket out of its epoll set when it has gone once round, and that aborts the process where another socket
+ * has come under the same descriptor meanwhile. A full daemon is therefore left the time for one round. */
+static void wait_for_round(const srv_http *http, size_t i)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemons[i], MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    if (info && info->num_connections >= http->server->accepted)
+        nanosleep(&(struct timespec){ 0, ROUND_MS * 1000000L }, NULL);
+}
+
 void srv_http_quiesce(srv_http *http)
 {
     if (!http)
@@ -387,8 +398,10 @@ void srv_http_quiesce(srv_http *http)
         shutdown(http->listeners[0], SHUT_RDWR);
         return;
     }
-    for (size_t i = 0; i < http->threads; i++)
+    for (size_t i = 0; i < http->threads; i++) {
+        wait_for_round(http, i);
         dup3(nobody, http->listeners[i], O_CLOEXEC);
+    }
     close(nobody);
 }
 

@@ -1,7 +1,7 @@
 /* main.c - the program: options, models, serving, signals, draining.
  *
  * SIGTERM, SIGINT and SIGHUP are taken by this thread alone, with sigtimedwait, so that nothing happens inside a signal handler. Before serving they end the program
- * as usual, SIGHUP excepted, which waits for the server. The first one drains, a second one ends the program at once.
+ * as usual (also where the program is process 1), SIGHUP excepted, which waits for the server. The first one drains, a second one ends the program at once.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <malloc.h>
@@ -42,6 +42,20 @@ static void block_signals(sigset_t *set)
     pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
+static void end_at_once(int number)
+{
+    _exit(128 + number);
+}
+
+/* The first process of a container: for it the kernel leaves out what a signal does by itself, and one that came while models are loaded would be lost. */
+static void end_on_signals(void)
+{
+    if (getpid() != 1)
+        return;
+    signal(SIGTERM, end_at_once);
+    signal(SIGINT, end_at_once);
+}
+
 /* One that comes while models are loaded is not lost, and no reason to end. */
 static void block_reload(void)
 {
@@ -80,26 +94,33 @@ static bool wait_until_idle(srv_server *server, const sigset_t *signals, uint64_
     return true;
 }
 
+/* No new work; what runs has so many milliseconds, and what ignores that it is cancelled then ends the program with `status`. */
+static void end_work(srv_server *server, const sigset_t *signals, uint64_t ms, int status)
+{
+    srv_server_drain(server);
+    if (wait_until_idle(server, signals, ms))
+        return;
+    srv_log_message(SRV_WARN, "drain", "the time to drain is over: what still runs is cancelled");
+    srv_server_cancel(server);
+    if (wait_until_idle(server, signals, CANCELLED_GRACE_MS))
+        return;
+    srv_log_message(SRV_ERROR, "drain", "some work does not end: leaving without it");
+    _exit(status);
+}
+
 static int serve(srv_server *server, const srv_options *options)
 {
     sigset_t signals;
     block_signals(&signals);
     if (!srv_server_start(server)) {
+        end_work(server, &signals, 0, EXIT_FAILURE); /* one of its doors may have been open for a moment */
         srv_server_stop(server);
         return EXIT_FAILURE;
     }
     int first = wait_for_end(server, &signals);
     srv_log_message(SRV_INFO, "drain", "%s: no new work, what runs is finished within %llu ms", first == SIGTERM ? "SIGTERM" : "SIGINT",
                     (unsigned long long)options->drain_timeout_ms);
-    srv_server_drain(server);
-    if (!wait_until_idle(server, &signals, options->drain_timeout_ms)) {
-        srv_log_message(SRV_WARN, "drain", "the time to drain is over: what still runs is cancelled");
-        srv_server_cancel(server);
-        if (!wait_until_idle(server, &signals, CANCELLED_GRACE_MS)) {
-            srv_log_message(SRV_ERROR, "drain", "some work does not end: leaving without it");
-            _exit(EXIT_SUCCESS);
-        }
-    }
+    end_work(server, &signals, options->drain_timeout_ms, EXIT_SUCCESS);
     srv_server_stop(server);
     srv_log_message(SRV_INFO, "stop", "all is done");
     return EXIT_SUCCESS;
@@ -151,6 +172,7 @@ int main(int argc, char **argv)
     int result = 2; /* the usual status for a wrong command line */
     hold_standard_streams();
     signal(SIGPIPE, SIG_IGN);
+    end_on_signals();
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES); /* by itself glibc raises it to 32 MiB, and then keeps large bodies for each of its arenas */
     if (srv_options_read(&options, argc, argv, environ, error, sizeof error)) {
         srv_level level = SRV_INFO;

@@ -11,9 +11,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, OTHERS = 0117 /* umask: what is left is 0660 */ };
+enum { BACKLOG = 1024, OTHERS = 0117 /* umask: what is left is 0660 */, LOCK_LOOKS = 100, LOCK_LOOK_MS = 10 };
 
 static int open_socket(void)
 {
@@ -56,15 +57,15 @@ static bool bind_and_listen(int fd, const struct sockaddr_un *address, srv_unix_
 }
 
 /* A lock that all who start in this folder take: between two of them, the one's fresh socket, at which nobody listens yet, would be the other's stale one. It goes
- * with the descriptor; -1: none is to be had, and there is no harm in that. */
+ * with the descriptor. None is to be had, or somebody else keeps it for longer than a start takes: there is no harm in going on without. */
 static int lock_folder(const char *path)
 {
     char folder[sizeof((struct sockaddr_un *)0)->sun_path];
     const char *slash = strrchr(path, '/');
     snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        flock(fd, LOCK_EX);
+    for (int looks = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && looks < LOCK_LOOKS; looks++)
+        nanosleep(&(struct timespec){ 0, LOCK_LOOK_MS * 1000000L }, NULL);
     return fd;
 }
 

@@ -96,8 +96,9 @@ static void look_at_work(srv_exchange *x, uint64_t now, bool scarce)
 /* A refused body that is still arriving: after a while nobody listens any more. */
 static void look_at_discard(srv_exchange *x, uint64_t now)
 {
-    if (now - atomic_load(&x->discard_since_ns) < (uint64_t)SRV_DISCARD_MS * 1000000)
-        return;
+    uint64_t since = atomic_load(&x->discard_since_ns);
+    if (now < since || now - since < (uint64_t)SRV_DISCARD_MS * 1000000)
+        return; /* or it began after this look did */
     srv_exchange_refuse(x, SRV_DISCARDING, API_OK, "");
     if (atomic_load(&x->phase) == SRV_CUT && !srv_wire_is_deferred(x->socket))
         shutdown(x->fd, SHUT_RDWR);

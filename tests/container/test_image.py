@@ -147,7 +147,7 @@ class Image(unittest.TestCase):
         for label in ("title", "description", "licenses", "version", "revision", "created"):
             self.assertTrue(config["Labels"]["org.opencontainers.image." + label])
         probe = (config.get("Healthcheck") or self.about.get("Healthcheck") or self.about.get("HealthCheck"))["Test"]
-        self.assertEqual(probe[:3], ["CMD", "/usr/bin/attnd", "--probe"])
+        self.assertEqual(probe, ["CMD", "/usr/bin/attnd", "--probe", "127.0.0.1:8080"])  # over TLS where ATTND_TLS_CERT is set
 
     def test_says_its_version(self):
         said = tool("run", "--rm", *RUN_FLAGS, *AS_MEANT, self.image, "--version").stdout
@@ -217,6 +217,23 @@ class Ending(unittest.TestCase):
             self.assertLess(time.monotonic() - began, 10)
         finally:
             container.close()
+
+
+    def test_sigterm_ends_it_while_a_model_is_fetched(self):
+        """It is the first process there, to which signals do nothing by themselves. The hub takes the connection and says nothing."""
+        with socket.create_server(("127.0.0.1", 0)) as hub:
+            flags = ["--network", "host", "-e", f"HF_ENDPOINT=http://127.0.0.1:{hub.getsockname()[1]}", "--tmpfs", "/cache:mode=1777"]
+            container = tool("run", "-d", *RUN_FLAGS, *AS_MEANT, *LIMITS, *flags, image(), "--port", "0", "--model", "org/name").stdout.strip()
+            try:
+                hub.settimeout(30)
+                connection, _ = hub.accept()
+                began = time.monotonic()
+                tool("kill", "--signal", "TERM", container)
+                self.assertEqual(tool("wait", container).stdout.strip(), "143")
+                self.assertLess(time.monotonic() - began, 5)
+                connection.close()
+            finally:
+                tool("rm", "-f", container)
 
 
 class Limits(unittest.TestCase):

@@ -26,6 +26,7 @@ from harness import PATIENCE, wait_for
 
 PROGRAM = None
 BATCHES = ("--max-batch", "4096")
+DISCARD_S = 5  # SRV_DISCARD_MS: so long the rest of a refused body is read
 
 
 class Server:
@@ -276,6 +277,34 @@ class Basics(Case):
             with self.subTest(first), self.server.connect() as s:
                 s.sendall(request_bytes(SMALL, f"Accept: {first}\r\nAccept: {second}"))
                 self.assertEqual(read_response(s)[1]["content-type"], wanted)
+
+    def test_a_target_in_absolute_form_is_its_path(self):
+        for target, status in (("http://example.org/healthz", 200), ("HTTPS://a@b:1/v1/models?x=1", 400), ("http://example.org/v1/models", 200), ("http://example.org", 200),
+                               ("http://example.org/nope", 404), ("ftp://example.org/healthz", 404), ("http:/healthz", 404)):
+            with self.subTest(target), self.server.connect() as s:
+                s.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                self.assertEqual(read_response(s)[0], status)
+
+    def test_a_long_answer_does_not_wait_for_a_body_that_it_does_not_need(self):
+        for framing in ("Content-Length: 9000000", "Content-Length: 10", "Transfer-Encoding: chunked"):
+            with self.subTest(framing), self.server.connect() as s:
+                s.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode())
+                status, headers, body, _ = read_response(s)
+                self.assertEqual((status, headers["connection"].lower()), (200, "close"))
+                self.assertIn("paths", json.loads(body))
+
+    def test_a_slow_head_takes_nothing_of_the_time_for_a_refused_body(self):
+        with self.server.connect() as s:
+            s.sendall(b"PUT /v1/attention HTTP/1.1\r\nHost: x\r\n")
+            time.sleep(DISCARD_S + 0.5)
+            s.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+            for _ in range(10):
+                s.sendall(b"1\r\nx\r\n")
+                time.sleep(0.1)
+            s.sendall(b"0\r\n\r\n")
+            self.assertProblem(read_response(s), 405, "method_not_allowed")
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")  # and the connection is kept
+            self.assertEqual(read_response(s)[0], 200)
 
     def test_head_is_get_without_a_body(self):
         for path in ("/healthz", "/readyz", "/v1/models", "/metrics"):
@@ -591,6 +620,7 @@ class Load(Case):
             waiting.close()
             server.wait_for("attnd_queue_length", 0)
             server.wait_for("attnd_cancelled_requests_total", 1)
+            self.assertEqual(server.metric("attnd_stage_duration_seconds_count"), 0)  # of neither: nothing was computed in no time
 
     def test_a_running_request_is_broken_off_at_its_deadline(self):
         with Server("--threads", "1", "--timeout", "1s") as server, stall(server) as stalled:

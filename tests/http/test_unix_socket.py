@@ -4,6 +4,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -105,6 +106,15 @@ class UnixSocket(unittest.TestCase):
             self.assertEqual(code, 1)
             self.assertIn(f"attnd: --unix-socket {self.path}: another program answers there", error)
             self.assertEqual(ask(self.path, "GET", "/healthz")[0], 200)
+
+    def test_whoever_locks_the_folder_delays_no_start_for_long(self):
+        folder = os.open(os.path.dirname(self.path), os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_SH)
+            with self.serving():
+                self.assertEqual(ask(self.path, "GET", "/healthz")[0], 200)
+        finally:
+            os.close(folder)
 
     def test_anything_else_at_that_path_is_left_alone(self):
         with open(self.path, "w", encoding="ascii") as f:

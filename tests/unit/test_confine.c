@@ -88,7 +88,19 @@ static int connect_somewhere(void)
         return NOT_ALLOWED; /* it takes the port's place when the server drains */
     return refused(socket(AF_UNIX, SOCK_DGRAM, 0)) || refused(socket(AF_INET, SOCK_STREAM, 0)) || refused(socket(AF_INET6, SOCK_DGRAM, 0)) ||
            refused(socket(AF_NETLINK, SOCK_RAW, 0)) || refused(socket(AF_PACKET, SOCK_RAW, 0)) ||
-           refused(connect(own, (struct sockaddr *)&nowhere, sizeof nowhere));
+           refused(connect(own, (struct sockaddr *)&nowhere, sizeof nowhere)) || refused(sendto(own, "x", 1, MSG_FASTOPEN, NULL, 0)) ||
+           refused(sendmsg(own, &(struct msghdr){ 0 }, MSG_FASTOPEN | MSG_NOSIGNAL));
+}
+
+static int open_a_door(void)
+{
+    struct sockaddr_un named = { .sun_family = AF_UNIX };
+    int own = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (own < 0 || bind(own, (struct sockaddr *)&named, sizeof named.sun_family) != 0 || listen(own, 1) != 0)
+        return NOT_ALLOWED; /* that one is under a name which the system makes up */
+    own = socket(AF_UNIX, SOCK_STREAM, 0);
+    memcpy(named.sun_path, fresh, strlen(fresh) + 1);
+    return refused(bind(own, (struct sockaddr *)&named, sizeof named));
 }
 
 static int make_code(void)
@@ -215,7 +227,7 @@ static void teardown(void)
 START_TEST(what_is_not_needed_is_refused)
 {
     int (*const acts[])(
-        void) = { run_a_program, trace, write_a_file, create_a_file, remove_a_file, connect_somewhere, make_code, make_a_process, reach_others };
+        void) = { run_a_program, trace, write_a_file, create_a_file, remove_a_file, connect_somewhere, open_a_door, make_code, make_a_process, reach_others };
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
         ck_assert_msg(confined(acts[i], false) == FINE, "act %zu", i);
     ck_assert_int_eq(access(existing, F_OK), 0);

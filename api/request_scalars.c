@@ -47,8 +47,8 @@ bool api_next_member(api_json *j, const char *const *names, uint64_t *seen, size
     while (api_json_next_key(j, &key)) {
         if (!find_name(names, &key, place)) {
             const char *near = api_suggest(key.bytes, key.length, names);
-            return api_json_fail(j, API_UNKNOWN_FIELD, "unknown field \"%s\"%s%s%s", shown(&key).text, near ? "; did you mean \"" : "",
-                                 near ? near : "", near ? "\"?" : "");
+            return api_json_fail(j, API_UNKNOWN_FIELD, "unknown field \"%s\"%s%s%s", shown(&key).text, near ? "; did you mean \"" : "", near ? near : "",
+                                 near ? "\"?" : "");
         }
         if (*seen >> *place & 1)
             return api_json_fail(j, API_DUPLICATE_FIELD, "\"%s\" is given twice", names[*place]);
@@ -79,8 +79,8 @@ bool api_take_choice(api_json *j, const char *const *names, size_t *place)
     char known[300];
     list_names(known, sizeof known, names);
     const char *near = api_suggest(name.bytes, name.length, names);
-    return api_json_fail(j, API_UNKNOWN_VALUE, "unknown value \"%s\"%s%s%s; known are %s", shown(&name).text, near ? " (did you mean \"" : "",
-                         near ? near : "", near ? "\"?)" : "", known);
+    return api_json_fail(j, API_UNKNOWN_VALUE, "unknown value \"%s\"%s%s%s; known are %s", shown(&name).text, near ? " (did you mean \"" : "", near ? near : "",
+                         near ? "\"?)" : "", known);
 }
 
 bool api_take_int(api_json *j, int64_t least, int64_t most, int64_t *out)

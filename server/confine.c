@@ -123,7 +123,7 @@ static int add_conditions(scmp_filter_ctx filter)
         { SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, REQUEST, TCGETS) },
         { SCMP_SYS(sendto), SCMP_CMP(3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0) }, /* which connects */
         { SCMP_SYS(sendmsg), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0) },
-        { SCMP_SYS(bind), SCMP_CMP(2, SCMP_CMP_EQ, sizeof(sa_family_t)) }, /* to a name that the system makes up: any other makes a file */
+        { SCMP_SYS(bind), SCMP_CMP(2, SCMP_CMP_EQ, sizeof(sa_family_t)) },            /* to a name that the system makes up: any other makes a file */
         { SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, PR_SET_NAME) },                   /* a thread of libmicrohttpd that begins late */
         { SCMP_SYS(clone), SCMP_CMP(0, SCMP_CMP_MASKED_EQ, THREAD | APART, THREAD) }, /* a thread in the place of one that waits for a client; no process */
         { SCMP_SYS(prlimit64), SCMP_CMP(2, SCMP_CMP_EQ, 0) },                         /* looking at limits, not setting them */

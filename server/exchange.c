@@ -437,8 +437,8 @@ void srv_exchange_head(srv_exchange *x, const srv_head *head)
     bool answered = answer_now(x, framed, head->authorization, &problem);
     if (!answered)
         x->pipe.capacity = SRV_PIPE_BLOCKS; /* from now on another thread fills it */
-    if (answered && x->has_body && !srv_answer_fits_raw(x)) /* nor can it be cut in the middle of the body */
-        x->at_once = x->must_close = true;
+    else if (x->has_body && !srv_answer_fits_raw(x))
+        x->at_once = x->must_close = true; /* too long for cut(), should the body never end */
     atomic_store(&x->discard_since_ns, attn_clock_ns());
     atomic_store(&x->phase, answered ? SRV_DISCARDING : SRV_RECEIVING);
     if (answered && x->has_body && !x->at_once && x->request.content_length > SRV_DISCARD_BYTES)

@@ -28,7 +28,7 @@
 
 enum {
     MAX_THREADS = 8,
-    ROUND_MS = 100, /* a round of a daemon over its connections takes less */
+    ROUND_MS = 100,             /* a round of a daemon over its connections takes less */
     POOL_BYTES = 128 << 10,     /* of a connection; half of it reads, all of it writes a chunk. Mapped, so only what is touched counts */
     REFUSED_SECONDS = 5,        /* without a request, for a connection that is beyond --max-connections */
     CHUNKED_BUFFER_BYTES = 256, /* libmicrohttpd reads chunks straight into the connection's memory and leaves this unused */

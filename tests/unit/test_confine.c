@@ -226,8 +226,8 @@ static void teardown(void)
 
 START_TEST(what_is_not_needed_is_refused)
 {
-    int (*const acts[])(
-        void) = { run_a_program, trace, write_a_file, create_a_file, remove_a_file, connect_somewhere, open_a_door, make_code, make_a_process, reach_others };
+    int (*const acts[])(void) = { run_a_program,     trace,       write_a_file, create_a_file,  remove_a_file,
+                                  connect_somewhere, open_a_door, make_code,    make_a_process, reach_others };
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
         ck_assert_msg(confined(acts[i], false) == FINE, "act %zu", i);
     ck_assert_int_eq(access(existing, F_OK), 0);

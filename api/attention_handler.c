@@ -229,7 +229,7 @@ static bool must_tell(const answer *a)
 static attn_status tell_failure(answer *a, const char *pointer)
 {
     api_call *call = a->call;
-    api_fail_core(&call->problem, call->err, pointer);
+    api_call_fail(call, pointer);
     a->encode.encoder->fail(&a->encode, &call->problem);
     attn_status st = api_out_end(a->encode.out);
     if (st != ATTN_OK) {
@@ -265,7 +265,7 @@ static bool load_model(api_call *call, const api_plan *plan)
         return true;
     if (st == ATTN_E_LIMIT)
         return api_fail_limit(&call->problem, API_NO_MEMORY, NULL, call->err->limit, call->err->need, "%s: %s", plan->model->name, call->err->text);
-    return api_fail_core(&call->problem, call->err, NULL);
+    return api_call_fail(call, NULL);
 }
 
 attn_status api_handle_attention(api_call *call)

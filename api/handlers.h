@@ -30,6 +30,8 @@ attn_status api_handle_model(api_call *);
 attn_status api_handle_page(api_call *);     /* what is inside the program: the contract */
 attn_status api_handle_explorer(api_call *); /* likewise, "/" and the files it is made of */
 
+/* Records what call->err says (api_fail_core), and of work that was called off whether its time was over or the server ends; returns false. */
+bool api_call_fail(api_call *, const char *pointer);
 /* reply->reserve, with its refusals told: 413 memory_limit, or the deadline. */
 bool api_call_reserve(api_call *, uint64_t bytes);
 /* Ends an answer written with `out`, or gives it up when `st` is a failure; what a handler returns. `pointer`: the field that an overflow is about, or NULL. */

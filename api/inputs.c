@@ -59,7 +59,7 @@ static bool encode_texts(api_call *call, const attn_tokenizer *tokenizer, const 
     call->tokenize_ns += ns;
     call->reply->stage(call->reply->ctx, API_STAGE_TOKENIZE, ns);
     api_item_pointer(pointer, sizeof pointer, texts->field, SIZE_MAX, SIZE_MAX);
-    return st == ATTN_OK || api_fail_core(&call->problem, call->err, pointer);
+    return st == ATTN_OK || api_call_fail(call, pointer);
 }
 
 bool api_tokenize_texts(api_call *call, const api_model *model, const api_text_batch *texts, const attn_encode_options *options, attn_encoding **out)

@@ -153,6 +153,14 @@ bool api_check(const api_service *service, const api_request *req, const api_rou
 
 /* ---- what handlers share ---------------------------------------------------------------------------------------------- */
 
+bool api_call_fail(api_call *call, const char *pointer)
+{
+    attn_cancel *cancel = call->worker ? call->worker->cancel : NULL;
+    if (call->err->code == ATTN_E_CANCELLED && cancel && atomic_load(&cancel->reason) == ATTN_SHUTDOWN)
+        return api_fail(&call->problem, API_DRAINING, NULL, "the server is shutting down");
+    return api_fail_core(&call->problem, call->err, pointer);
+}
+
 bool api_call_reserve(api_call *call, uint64_t bytes)
 {
     attn_status st = call->reply->reserve(call->reply->ctx, bytes);
@@ -169,7 +177,7 @@ bool api_call_reserve(api_call *call, uint64_t bytes)
         return api_fail_limit(&call->problem, API_MEMORY_LIMIT, NULL, limit, need, "the request may take %llu bytes of memory and at most %llu are allowed",
                               (unsigned long long)need, (unsigned long long)limit);
     attn_fail(call->err, st, "", "no memory could be reserved");
-    return api_fail_core(&call->problem, call->err, NULL);
+    return api_call_fail(call, NULL);
 }
 
 attn_status api_call_finish(api_call *call, api_out *out, attn_status st, const char *pointer)
@@ -181,7 +189,7 @@ attn_status api_call_finish(api_call *call, api_out *out, attn_status st, const 
     const api_reply *reply = call->reply;
     call->broken = !api_out_abandon(out) && !(reply->recall && reply->recall(reply->ctx));
     attn_fail(call->err, st, "", st == ATTN_E_NOMEM ? "no memory for the answer" : "the answer could not be sent");
-    api_fail_core(&call->problem, call->err, pointer);
+    api_call_fail(call, pointer);
     return st;
 }
 
@@ -233,7 +241,7 @@ attn_status api_handle(const api_service *service, const api_request *request, c
         return ATTN_OK;
     if (call.problem.code == API_OK) {
         attn_fail(call.err, st, "", "no reason was given");
-        api_fail_core(&call.problem, call.err, NULL);
+        api_call_fail(&call, NULL);
     }
     *outcome = call.problem.code;
     return call.broken ? st : api_send_problem(&call.problem, request->request_id, reply);

@@ -840,6 +840,26 @@ class Shutdown(Case):
             self.assertGreaterEqual(time.monotonic() - begin, 0.25)
             self.assertLess(time.monotonic() - begin, 10)
 
+    def test_work_that_is_dropped_is_told_so(self):
+        """In place of an answer: 503, so that it is asked elsewhere; within one that comes in lines, its last line."""
+        with Server("--threads", "1", "--drain-timeout", "300ms") as server, server.connect() as s:
+            rows = [[1, 2, 3, 4, 5, 6, 7, 8]] * 16384
+            s.sendall(request_bytes({"embeddings": rows, "num_attention_heads": 8, "output": [], "analyses": ["entropy"]}))
+            server.wait_for("attnd_running_requests", 1)
+            server.process.send_signal(signal.SIGTERM)
+            answer = read_response(s)
+            self.assertProblem(answer, 503, "draining")
+            self.assertIn("retry-after", answer[1])
+            self.assertEqual(server.process.wait(PATIENCE), 0)
+        with Server("--threads", "1", "--drain-timeout", "300ms", *BATCHES) as server, server.connect() as s:
+            document = {"model": "attnd-bert", "text": ["the dog and the cat " * 90] * 1500, "output": [], "analyses": ["entropy"], "truncation": True}
+            s.sendall(request_bytes(document, "Accept: application/x-ndjson"))
+            status, _ = read_head(s)
+            server.process.send_signal(signal.SIGTERM)
+            last = json.loads(read_chunked(s)[0].splitlines()[-1])
+            self.assertEqual((status, last["error"]["code"], last["error"]["status"]), (200, "draining", 503))
+            self.assertEqual(server.process.wait(PATIENCE), 0)
+
     def test_a_finished_answer_that_nobody_takes_is_dropped(self):
         with Server("--threads", "1", "--drain-timeout", "300ms") as server, server.connect(receive_buffer=4096) as s:
             s.sendall(request_bytes(large(540, 1)))

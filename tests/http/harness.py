@@ -75,6 +75,10 @@ class Server:
         for raw in self.process.stderr:
             self.log.append(raw.decode("utf-8", "replace").rstrip("\n"))
 
+    def gauge(self, name):
+        """A metric that has no labels."""
+        return float(re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics")[2].decode(), re.M)[1])
+
     def find(self, words, since=0):
         """The first line of the log, from that one on, that has these words, or None."""
         return next((line for line in self.log[since:] if words in line), None)

@@ -125,8 +125,7 @@ class Mixed(ServerCase):
 
         async def watcher():
             while order:
-                text = await asyncio.to_thread(lambda: self.server.get("/metrics")[2].decode())
-                seen.append([int(re.search(rf"^{name} (\d+)$", text, re.M)[1]) for name in ("attnd_busy_workers", "attnd_workers", "attnd_running_requests")])
+                seen.append([await asyncio.to_thread(self.server.gauge, "attnd_" + name) for name in ("busy_workers", "workers", "running_requests")])
                 await asyncio.sleep(0.02)
 
         await asyncio.gather(watcher(), *(worker() for _ in range(CONNECTIONS)))

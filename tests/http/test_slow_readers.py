@@ -24,13 +24,6 @@ def slow_reader(port):
     return s
 
 
-def gauge(server, name):
-    for line in server.get("/metrics")[2].decode().splitlines():
-        if line.startswith(name + " "):
-            return float(line.split()[1])
-    return None
-
-
 class SlowReaders(harness.unittest.TestCase):
     def start(self, *options):
         server = Server(options)
@@ -43,7 +36,7 @@ class SlowReaders(harness.unittest.TestCase):
         """n more, once all of them are known to be slow."""
         self.slow += [slow_reader(server.port) for _ in range(n)]
         end = time.monotonic() + 60
-        while gauge(server, "attnd_waiting_for_clients") < len(self.slow) and time.monotonic() < end:
+        while server.gauge("attnd_waiting_for_clients") < len(self.slow) and time.monotonic() < end:
             time.sleep(0.02)
 
     def test_twenty_of_them_do_not_hold_up_one_thread_with_a_queue_of_two(self):
@@ -53,8 +46,8 @@ class SlowReaders(harness.unittest.TestCase):
         begin = time.monotonic()
         self.assertEqual(server.post("/v1/attention", SMALL)[0], 200)
         self.assertLess(time.monotonic() - begin, 20 if harness.slow_build() else 2)
-        self.assertEqual(gauge(server, "attnd_waiting_for_clients"), len(self.slow))
-        self.assertEqual(gauge(server, "attnd_running_requests"), 0)
+        self.assertEqual(server.gauge("attnd_waiting_for_clients"), len(self.slow))
+        self.assertEqual(server.gauge("attnd_running_requests"), 0)
 
     def test_a_slow_reader_still_gets_all_of_its_answer(self):
         server = self.start("--threads", "1", "--model", "builtin:attnd-bert")
